@@ -1,0 +1,162 @@
+/** What is computed. The paper's numbering (`--pipe`) is the order of {@link pipelines}. */
+export type Pipeline = 'fp32' | 'fp16' | 'int8' | 'int'
+
+/** Pipelines in the paper's order: index 0 … 3. */
+export const pipelines: readonly Pipeline[] = ['fp32', 'fp16', 'int8', 'int']
+
+/** Who computes it: C++ kernels of this package, or plain TypeScript (slow; the oracle of every test). */
+export type EngineName = 'native' | 'reference'
+
+/** Instruction sets of the `native` engine. */
+export type InstructionSet = 'scalar' | 'avx2' | 'avx512vnni' | 'neon-dotprod' | 'neon-i8mm'
+
+export type Table = 'natural' | 'exp2'
+export type Normalization = 'integer' | 'deferred'
+export type Preset = 'precise' | 'paper'
+
+/** Which values of a tensor share one scale. */
+export interface Quantization {
+  /** Default `row` (`precise`) or `tensor` (`paper`). */
+  query: 'tensor' | 'head' | 'row'
+  /** Default `head` or `tensor`. Never per row: one softmax row must share one scale. */
+  key: 'tensor' | 'head'
+  /** Default `channel` or `tensor`. */
+  value: 'tensor' | 'head' | 'channel'
+}
+
+/** Parameters of IndexSoftmax's exponential table. */
+export interface TableOptions {
+  /** Default `exp2` (`precise`) or `natural` (`paper`). */
+  table?: Table
+  /** `natural` only: logits this far below the row maximum weigh nothing. Positive; default 6.6. */
+  clip?: number
+  /** `natural` only: the table has 2^lutBits entries. Default 5. */
+  lutBits?: 4 | 5 | 6
+}
+
+/** Options of {@link Attention}; fixed for its life. */
+export interface AttentionOptions extends TableOptions {
+  /** Default `int`. */
+  pipeline?: Pipeline
+  heads: number
+  /** Divides `heads`; default `heads`. Fewer is grouped-query, 1 is multi-query attention. */
+  kvHeads?: number
+  /** 1 … 1024 */
+  headDim: number
+  /** Query i sees keys j <= i + keyLength - queryLength. Default false. */
+  causal?: boolean
+  /** Factor of Q·K before the exponential. Positive; default 1 / sqrt(headDim). */
+  softmaxScale?: number
+  /** Defaults of the options below; default `precise`. Only the `int8` and `int` pipelines have any. */
+  preset?: Preset
+  quantization?: Partial<Quantization>
+  normalization?: Normalization
+  /** Subtract K's mean per channel before quantizing: the softmax does not change, its error shrinks. */
+  smoothKey?: boolean
+  /** Subtract V's mean per channel before quantizing and add it back to the output. */
+  centerValue?: boolean
+  /** Threads of the native engine, 1 … 256; default: what this process may use. */
+  threads?: number
+  /** Default: environment variable INTATTN_ENGINE, else `native`. */
+  engine?: EngineName
+  /** Instruction set of the native engine; default: environment variable INTATTN_ISA, else the fastest that runs here. */
+  isa?: InstructionSet
+}
+
+export type TensorType = 'float32' | 'float16' | 'int8'
+
+/**
+ * A dense row-major tensor, in onnxruntime-common's vocabulary. `data` may be a view at any offset of a larger buffer, and
+ * is never copied; it must hold exactly the product of `dims`.
+ *
+ * - `float32`: Float32Array
+ * - `float16`: Uint16Array of IEEE 754 bits, or Float16Array where the runtime has it
+ * - `int8`: Int8Array, with `scale`
+ */
+export interface Tensor {
+  type: TensorType
+  dims: readonly number[]
+  data: Float32Array | Uint16Array | Int8Array | ArrayBufferView
+  /**
+   * `int8` only: real value = scale * integer, positive and finite, as many as the quantization scope asks for:
+   * tensor 1, head batch * heads, row batch * heads * length, channel batch * heads * headDim.
+   */
+  scale?: Float32Array
+}
+
+export interface AttentionInputs {
+  /** [batch, heads, queryLength, headDim] */
+  query: Tensor
+  /** [batch, kvHeads, keyLength, headDim] */
+  key: Tensor
+  /** [batch, kvHeads, keyLength, headDim] */
+  value: Tensor
+  /** Visible keys per batch item (padding follows them), each 0 … keyLength. Default: all. */
+  keyLengths?: readonly number[] | Uint32Array
+  /** Where to write; same dims as query; default: a new float32 tensor. */
+  output?: Tensor
+  /** Also return what happened inside: costs L x L memory. Pipelines `int8` and `int`. Default false. */
+  intermediates?: boolean
+}
+
+/**
+ * Milliseconds, measured inside C++; stage times are averaged over threads. What is missing to `total` is waiting. The
+ * reference engine measures only the total.
+ */
+export interface StageTimes {
+  total: number
+  /** Convert, quantize and pack Q, K and V. */
+  prepare: number
+  /** Q·Kᵀ */
+  scores: number
+  softmax: number
+  /** P·V */
+  values: number
+  /** Scale and store the output. */
+  output: number
+}
+
+/** The integers inside a run, named as in the numeric specification. */
+export interface Intermediates {
+  queryInt8: Int8Array
+  keyInt8: Int8Array
+  valueInt8: Int8Array
+  queryScale: Float32Array
+  keyScale: Float32Array
+  valueScale: Float32Array
+  /** [batch, kvHeads, headDim]; zeros without `centerValue`. */
+  valueCenter: Float32Array
+  /** [batch, heads, queryLength, keyLength]; 0 for keys beyond `keyLengths`. */
+  scores: Int32Array
+  /** Same shape; P with `integer` normalization, the plane h when `deferred`. Pipeline `int` only, as all below. */
+  probabilities: Uint8Array
+  /** [batch, heads, queryLength] */
+  rowSum: Uint32Array
+  lost: Int32Array
+}
+
+export interface AttentionResult {
+  output: Tensor
+  stages: StageTimes
+  intermediates?: Intermediates
+}
+
+/** One engine and what it can do here: "compiled in" and "can run here" are different facts. */
+export interface EngineInfo {
+  name: EngineName
+  available: boolean
+  /** Why it cannot run here. */
+  reason?: string
+  /** From the most portable to the fastest; empty for the reference engine. */
+  instructionSets: InstructionSetInfo[]
+}
+
+export interface InstructionSetInfo {
+  name: InstructionSet
+  compiled: boolean
+  available: boolean
+  /** CPU features it needs. */
+  requires: string
+  /** Why it cannot run here. */
+  reason?: string
+}
