@@ -11,7 +11,7 @@ enum class InstructionSet { scalar, avx2, avx512vnni, neon_dotprod, neon_i8mm };
 struct InstructionSetInfo {
   InstructionSet id;
   const char* name;      ///< `scalar`, `avx2`, `avx512vnni`, `neon-dotprod`, `neon-i8mm`
-  const char* requires_; ///< CPU features it needs, comma separated
+  const char* features; ///< CPU features it needs, comma separated
   bool compiled;         ///< part of this binary
   bool available;        ///< compiled, and this CPU and operating system run it
 };

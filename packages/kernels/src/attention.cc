@@ -1,0 +1,49 @@
+#include "intattn/attention.h"
+
+
+#include "driver/float_attention.h"
+#include "driver/quantized_attention.h"
+#include "driver/stage_clock.h"
+#include "driver/thread_pool.h"
+#include "kernels.h"
+
+namespace intattn {
+
+class Attention::State {
+public:
+  explicit State(const AttentionOptions& options)
+      : options_(options), kernels_(kernels_of(options.isa)), pool_(options.threads), clock_(pool_.size()),
+        quantized_(options_, kernels_), float_(options_, kernels_) {}
+
+  Status run(const AttentionArguments& arguments, StageTimes* times) {
+    clock_.start();
+    const bool floating = options_.pipeline == Pipeline::fp32 || options_.pipeline == Pipeline::fp16;
+    const Status status = floating ? float_.run(arguments, pool_, clock_) : quantized_.run(arguments, pool_, clock_);
+    if (times)
+      *times = clock_.stop();
+    return status;
+  }
+
+  std::size_t memory_bytes() const { return quantized_.memory_bytes() + float_.memory_bytes(); }
+
+private:
+  AttentionOptions options_;
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  StageClock clock_;
+  QuantizedAttention quantized_;
+  FloatAttention float_;
+};
+
+std::size_t max_key_length(Pipeline pipeline) { return pipeline == Pipeline::integer ? 263172 : std::size_t{1} << 24; }
+
+Attention::Attention(const AttentionOptions& options) : state_(std::make_unique<State>(options)) {}
+Attention::~Attention() = default;
+
+Status Attention::run(const AttentionArguments& arguments, StageTimes* times) noexcept {
+  return state_->run(arguments, times);
+}
+
+std::size_t Attention::memory_bytes() const { return state_->memory_bytes(); }
+
+} // namespace intattn

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "driver/aligned_buffer.h"
+#include "driver/problem.h"
+#include "driver/stage_clock.h"
+#include "driver/thread_pool.h"
+
+namespace intattn {
+
+/// Pipelines `fp32` and `fp16`: the same strips in floating point.
+class FloatAttention {
+public:
+  FloatAttention(const AttentionOptions& options, const Kernels& kernels)
+      : options_(options), kernels_(kernels),
+        storage_(options.pipeline == Pipeline::fp16 ? kernels.float16 : kernels.float32) {}
+
+  Status run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock);
+  std::size_t memory_bytes() const { return shared_.size() + scratch_.size(); }
+
+private:
+  struct Run;
+
+  const AttentionOptions& options_;
+  const Kernels& kernels_;
+  const FloatKernels& storage_;
+  AlignedBuffer shared_;
+  AlignedBuffer scratch_;
+};
+
+} // namespace intattn

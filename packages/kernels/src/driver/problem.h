@@ -1,0 +1,71 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "intattn/attention.h"
+#include "kernels.h"
+
+namespace intattn {
+
+/// The shapes of one run. A unit is one (batch, kvHead) with the query heads that share it.
+struct Problem {
+  Problem(const AttentionOptions& options, const AttentionArguments& arguments)
+      : batch(arguments.batch), heads(options.heads), kv_heads(options.kv_heads), dim(options.head_dim),
+        query_length(arguments.query_length), key_length(arguments.key_length), causal(options.causal),
+        key_lengths(arguments.key_lengths) {}
+
+  std::size_t batch, heads, kv_heads, dim, query_length, key_length;
+  bool causal;
+  const std::uint32_t* key_lengths;
+
+  std::size_t units() const { return batch * kv_heads; }
+  std::size_t group() const { return heads / kv_heads; }
+  std::size_t keys_of_unit(std::size_t unit) const { return key_lengths ? key_lengths[unit / kv_heads] : key_length; }
+
+  /// Keys that a query sees, section 7.
+  std::size_t visible(std::size_t unit, std::size_t query) const {
+    const std::size_t keys = keys_of_unit(unit);
+    if (!causal)
+      return keys;
+    const std::size_t end = query + 1 + key_length; // may exceed what is there, never underflows
+    return end <= query_length ? 0 : std::min(keys, end - query_length);
+  }
+};
+
+/// Rows of an input as float32: read in place, or converted into `scratch`. int8 become their integers, without the scale.
+inline const float* float_rows(const Kernels& kernels, const Input& input, std::size_t first_element, std::size_t count,
+                               float* scratch) {
+  switch (input.type) {
+  case ElementType::float32:
+    return static_cast<const float*>(input.data) + first_element;
+  case ElementType::float16:
+    kernels.half_to_float(static_cast<const std::uint16_t*>(input.data) + first_element, count, scratch);
+    break;
+  case ElementType::int8:
+    kernels.int8_to_float(static_cast<const std::int8_t*>(input.data) + first_element, count, scratch);
+    break;
+  }
+  return scratch;
+}
+
+/// Units that are packed and attended to together: few enough that what is packed stays in cache and in bounds, enough for all threads.
+inline std::size_t wave_units(const Problem& problem, std::size_t packed_bytes_per_unit, unsigned threads) {
+  constexpr std::size_t packed_bytes_per_thread = std::size_t{2} << 20;
+  const std::size_t fitting = threads * packed_bytes_per_thread / std::max<std::size_t>(packed_bytes_per_unit, 1);
+  return std::clamp<std::size_t>(fitting, 1, problem.units());
+}
+
+/// Query rows per strip: their scores should stay in L2, and every thread should get strips of every head.
+inline std::size_t strip_rows(const Problem& problem, std::size_t padded_keys, unsigned row_tile, std::size_t units,
+                              unsigned threads) {
+  constexpr std::size_t score_bytes = std::size_t{512} << 10;
+  std::size_t tiles = std::clamp<std::size_t>(score_bytes / (4 * padded_keys * row_tile), 2, 4);
+  const std::size_t wanted = std::size_t{4} * threads;
+  while (threads > 1 && tiles > 1 && units * problem.group() * divide_up(problem.query_length, tiles * row_tile) < wanted)
+    --tiles;
+  return std::min(tiles * row_tile, round_up(problem.query_length, row_tile));
+}
+
+} // namespace intattn

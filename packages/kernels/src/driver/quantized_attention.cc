@@ -1,0 +1,636 @@
+#include "driver/quantized_attention.h"
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "numerics/scale.h"
+
+namespace intattn {
+namespace {
+
+/// Means are summed in blocks of this many keys, and the blocks in order: the same float64 on every instruction set.
+constexpr std::size_t mean_block = 64;
+/// Columns whose statistics stay in registers.
+constexpr std::size_t slab = 64;
+/// Keys quantized and packed by one task.
+constexpr std::size_t pack_keys = 256;
+/// Keys whose products surely fit an int32 accumulator (255 * 127 * keys < 2^31), as a multiple of every key tile.
+constexpr std::size_t accumulator_keys = 65536;
+
+enum TensorIndex { key_tensor, value_tensor };
+
+} // namespace
+
+/// One call of run: where everything lies, and the stages.
+struct QuantizedAttention::Run {
+  Run(QuantizedAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
+      : options(owner.options_), arguments(arguments), kernels(owner.kernels_), table(owner.table_),
+        index_scale(owner.index_scale_), pool(pool), clock(clock),
+        problem(options, arguments) {
+    integer = options.pipeline == Pipeline::integer;
+    softmax_scale = options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(problem.dim));
+    smooth_key = options.smooth_key && arguments.key.type != ElementType::int8;
+    center_value = options.center_value && arguments.value.type != ElementType::int8;
+    // Only what the plane loses needs the mean of V, and nothing when that mean is the center.
+    running_mean = integer && table.unit > 1 && options.normalization == Normalization::deferred &&
+                   (problem.causal || !center_value);
+    padded_keys = round_up(problem.key_length, kernels.key_tile);
+    byte_stride = round_up(problem.dim, row_padding);
+    depth = round_up(problem.dim, kernels.depth_group);
+    padded_dim = round_up(problem.dim, kernels.value_group);
+    slabs = divide_up(problem.dim, slab);
+    mean_blocks = divide_up(problem.key_length, mean_block) + 1;
+    packed_key_bytes = round_up(padded_keys * depth * kernels.integer_bytes, 64);
+    packed_value_bytes = round_up(padded_keys * padded_dim * kernels.integer_bytes, 64);
+    wave = wave_units(problem, packed_key_bytes + packed_value_bytes, pool.size());
+    rows = strip_rows(problem, padded_keys, kernels.row_tile, wave, pool.size());
+    // Off powers of two, so that the rows of a strip do not compete for the same cache sets.
+    score_stride = padded_keys + 16;
+    probability_stride = padded_keys + row_padding;
+  }
+
+  const AttentionOptions& options;
+  const AttentionArguments& arguments;
+  const Kernels& kernels;
+  const WeightTable& table;
+  const IndexScale& index_scale;
+  ThreadPool& pool;
+  StageClock& clock;
+  Problem problem;
+
+  bool integer, smooth_key, center_value, running_mean;
+  double softmax_scale;
+  std::size_t padded_keys, byte_stride, depth, padded_dim, slabs, mean_blocks;
+  std::size_t packed_key_bytes, packed_value_bytes, wave, rows, score_stride, probability_stride;
+  std::atomic<int> failure{int(Status::ok)};
+
+  // Per unit and tensor (K, V), all units: [units][2][...]
+  float *center, *inverse, *scale; // [dim]
+  std::uint32_t* slab_bits;        // [slabs]
+  std::uint32_t* query_bits;       // [batch * heads]
+  ScaleAndInverse* query_scale;    // [batch * heads], unless they are per row
+  // Per unit: running sums of V before each block of keys.
+  double* value_sums; // [units][mean_blocks][dim]
+  // Per unit of the wave.
+  unsigned char *packed_key, *packed_value;
+
+  struct Scratch {
+    float* floats;            // [max(key_tile, rows, mean_block)][dim]
+    std::int8_t* bytes;       // [max(key_tile, rows)][byte_stride], columns from dim on are zero
+    unsigned char* query;     // packed strip
+    float* row_scale;         // [rows]
+    std::int32_t* scores;     // [rows][score_stride]
+    std::int32_t* lane_max;   // [rows][max_lanes]
+    unsigned char* probabilities;
+    RowSums* sums;            // [rows]
+    std::int32_t* accumulators; // [rows][padded_dim]
+    std::int64_t* wide;       // [rows][padded_dim], for keys beyond accumulator_keys
+    double* running;          // [dim]
+    float *offset, *output;   // [padded_dim]
+  };
+  unsigned char* scratch_base;
+  std::size_t scratch_bytes;
+
+  std::size_t block_rows() const { return std::max<std::size_t>({kernels.key_tile, rows, mean_block}); }
+
+  std::size_t place_shared(unsigned char* base) {
+    Layout layout(base);
+    const std::size_t tensors = 2 * problem.units(), query_heads = problem.batch * problem.heads;
+    center = layout.take<float>(tensors * problem.dim);
+    inverse = layout.take<float>(tensors * problem.dim);
+    scale = layout.take<float>(tensors * problem.dim);
+    slab_bits = layout.take<std::uint32_t>(tensors * slabs);
+    query_bits = layout.take<std::uint32_t>(query_heads);
+    query_scale = layout.take<ScaleAndInverse>(query_heads);
+    value_sums = layout.take<double>(running_mean ? problem.units() * mean_blocks * problem.dim : 0);
+    packed_key = layout.take<unsigned char>(wave * packed_key_bytes);
+    packed_value = layout.take<unsigned char>(wave * packed_value_bytes);
+    return layout.used();
+  }
+
+  Scratch place_scratch(unsigned char* base, std::size_t* used) const {
+    Layout layout(base);
+    Scratch s;
+    s.floats = layout.take<float>(block_rows() * problem.dim);
+    s.bytes = layout.take<std::int8_t>(block_rows() * byte_stride);
+    s.query = layout.take<unsigned char>(rows * depth * kernels.integer_bytes);
+    s.row_scale = layout.take<float>(rows);
+    s.scores = layout.take<std::int32_t>(rows * score_stride);
+    s.lane_max = layout.take<std::int32_t>(rows * max_lanes);
+    s.probabilities = layout.take<unsigned char>(rows * probability_stride * kernels.integer_bytes);
+    s.sums = layout.take<RowSums>(rows);
+    s.accumulators = layout.take<std::int32_t>(rows * padded_dim);
+    s.wide = layout.take<std::int64_t>(padded_keys > accumulator_keys ? rows * padded_dim : 0);
+    s.running = layout.take<double>(problem.dim);
+    s.offset = layout.take<float>(padded_dim);
+    s.output = layout.take<float>(padded_dim);
+    if (used)
+      *used = layout.used();
+    return s;
+  }
+
+  Scratch scratch(unsigned thread) const { return place_scratch(scratch_base + thread * scratch_bytes, nullptr); }
+
+  bool reserve(QuantizedAttention& owner) {
+    if (!owner.shared_.reserve(place_shared(nullptr)))
+      return false;
+    place_shared(owner.shared_.as());
+    place_scratch(nullptr, &scratch_bytes);
+    scratch_bytes = round_up(scratch_bytes, 4096) + 64;
+    if (!owner.scratch_.reserve(scratch_bytes * pool.size()))
+      return false;
+    scratch_base = owner.scratch_.as();
+    return true;
+  }
+
+  void fail(Status status) {
+    int none = int(Status::ok);
+    failure.compare_exchange_strong(none, int(status), std::memory_order_relaxed);
+  }
+  bool failed() const { return failure.load(std::memory_order_relaxed) != int(Status::ok); }
+
+  const Input& input(std::size_t tensor) const { return tensor == key_tensor ? arguments.key : arguments.value; }
+  bool centered(std::size_t tensor) const { return tensor == key_tensor ? smooth_key : center_value; }
+  Scope scope(std::size_t tensor) const { return tensor == key_tensor ? options.key_scope : options.value_scope; }
+  std::size_t first_row(std::size_t unit) const { return unit * problem.key_length; }
+
+  // Statistics: center, largest magnitudes and running sums of 64 columns of K or V.
+  void column_statistics(std::size_t task, unsigned thread) {
+    const std::size_t unit = task / (2 * slabs), tensor = task / slabs % 2, first = task % slabs * slab;
+    const std::size_t columns = std::min(slab, problem.dim - first), keys = problem.keys_of_unit(unit);
+    const Input& in = input(tensor);
+    const bool quantized = in.type == ElementType::int8, sums = centered(tensor) || (tensor == value_tensor && running_mean);
+    const bool per_channel = scope(tensor) == Scope::channel;
+    const std::size_t at = (2 * unit + tensor) * problem.dim + first;
+    const Scratch s = scratch(thread);
+
+    double total[slab] = {};
+    float low[slab], high[slab];
+    std::fill_n(low, slab, std::numeric_limits<float>::infinity());
+    std::fill_n(high, slab, -std::numeric_limits<float>::infinity());
+    std::uint32_t bits[slab] = {};
+    double* prefix = tensor == value_tensor && running_mean ? value_sums + unit * mean_blocks * problem.dim + first : nullptr;
+    if (sums || !quantized) {
+      for (std::size_t key = 0; key < keys; key += mean_block) {
+        const std::size_t count = std::min(mean_block, keys - key);
+        const float* x = float_rows(kernels, in, (first_row(unit) + key) * problem.dim, count * problem.dim, s.floats) + first;
+        if (sums) {
+          double block[slab] = {};
+          kernels.column_statistics(x, problem.dim, count, columns, block, low, high);
+          if (prefix)
+            std::memcpy(prefix + key / mean_block * problem.dim, total, columns * sizeof(double));
+          for (std::size_t c = 0; c < columns; ++c)
+            total[c] += block[c];
+        }
+        if (!quantized && !centered(tensor))
+          kernels.column_max_abs(x, problem.dim, count, columns, bits);
+      }
+      if (prefix)
+        std::memcpy(prefix + divide_up(keys, mean_block) * problem.dim, total, columns * sizeof(double));
+    }
+    if (quantized) {
+      std::fill_n(center + at, columns, 0.0f);
+      return;
+    }
+
+    std::uint32_t most = 0;
+    for (std::size_t c = 0; c < columns; ++c) {
+      float mean = 0;
+      if (centered(tensor) && keys) {
+        mean = float(total[c] / double(keys));
+        // Rounded subtraction is monotonic, so the extremes stay the extremes. The float64 sum of finite float32 is finite: it tells
+        // of every NaN and infinity.
+        bits[c] = std::isfinite(total[c])
+                      ? std::max(bits_of_float(high[c] - mean) & 0x7fffffff, bits_of_float(low[c] - mean) & 0x7fffffff)
+                      : infinity_bits;
+      }
+      center[at + c] = mean;
+      most = std::max(most, bits[c]);
+      if (per_channel) {
+        const ScaleAndInverse both = scale_of(bits[c]);
+        scale[at + c] = both.scale;
+        inverse[at + c] = both.inverse;
+      }
+    }
+    slab_bits[(2 * unit + tensor) * slabs + first / slab] = most;
+    if (most >= infinity_bits)
+      fail(tensor == key_tensor ? Status::non_finite_key : Status::non_finite_value);
+  }
+
+  void query_statistics(std::size_t head, unsigned thread) {
+    const Scratch s = scratch(thread);
+    std::uint32_t most = 0;
+    for (std::size_t row = 0; row < problem.query_length; row += mean_block) {
+      const std::size_t count = std::min(mean_block, problem.query_length - row) * problem.dim;
+      const float* x = float_rows(kernels, arguments.query, (head * problem.query_length + row) * problem.dim, count, s.floats);
+      most = std::max(most, kernels.max_abs_bits(x, count));
+    }
+    query_bits[head] = most;
+    if (most >= infinity_bits)
+      fail(Status::non_finite_query);
+  }
+
+  /// Scales of the groups that span columns or units; those per row or channel come with the statistics.
+  void settle_scales(std::size_t unit_begin, std::size_t unit_end) {
+    for (std::size_t tensor = 0; tensor < 2; ++tensor) {
+      const Input& in = input(tensor);
+      const Scope group = scope(tensor);
+      std::uint32_t all = 0;
+      if (group == Scope::tensor && in.type != ElementType::int8)
+        for (std::size_t unit = unit_begin; unit < unit_end; ++unit)
+          for (std::size_t i = 0; i < slabs; ++i)
+            all = std::max(all, slab_bits[(2 * unit + tensor) * slabs + i]);
+      for (std::size_t unit = unit_begin; unit < unit_end; ++unit) {
+        const std::size_t at = (2 * unit + tensor) * problem.dim;
+        if (in.type == ElementType::int8) {
+          if (group == Scope::channel)
+            std::memcpy(scale + at, in.scale + unit * problem.dim, problem.dim * sizeof(float));
+          else
+            std::fill_n(scale + at, problem.dim, in.scale[group == Scope::head ? unit : 0]);
+        } else if (group != Scope::channel) {
+          std::uint32_t bits = all;
+          if (group == Scope::head)
+            for (std::size_t i = 0; i < slabs; ++i)
+              bits = std::max(bits, slab_bits[(2 * unit + tensor) * slabs + i]);
+          const ScaleAndInverse both = scale_of(bits);
+          std::fill_n(scale + at, problem.dim, both.scale);
+          inverse[at] = both.inverse;
+        }
+      }
+    }
+  }
+
+  void settle_query_scales() {
+    const Input& in = arguments.query;
+    const std::size_t heads = problem.batch * problem.heads;
+    const bool per_head = options.query_scope == Scope::head;
+    if (in.type == ElementType::int8) {
+      for (std::size_t head = 0; head < heads; ++head)
+        query_scale[head] = {in.scale[per_head ? head : 0], 0};
+      return;
+    }
+    const std::uint32_t all = *std::max_element(query_bits, query_bits + heads);
+    for (std::size_t head = 0; head < heads; ++head)
+      query_scale[head] = scale_of(per_head ? query_bits[head] : all);
+  }
+
+  /// Quantized rows as the packing functions want them: from memory when they already are, else through `bytes`.
+  const std::int8_t* quantized_rows(std::size_t unit, std::size_t tensor, std::size_t key, std::size_t count, const Scratch& s,
+                                    std::size_t* stride) {
+    const Input& in = input(tensor);
+    const std::size_t first = (first_row(unit) + key) * problem.dim;
+    const auto* stored = static_cast<const std::int8_t*>(in.data) + first;
+    const std::size_t at = (2 * unit + tensor) * problem.dim;
+    if (in.type == ElementType::int8) {
+      if (byte_stride == problem.dim && count == kernels.key_tile) {
+        *stride = problem.dim;
+        return stored;
+      }
+      for (std::size_t row = 0; row < count; ++row)
+        std::memcpy(s.bytes + row * byte_stride, stored + row * problem.dim, problem.dim);
+    } else {
+      const float* x = float_rows(kernels, in, first, count * problem.dim, s.floats);
+      kernels.quantize(x, count, problem.dim, centered(tensor) ? center + at : nullptr, inverse + at,
+                       scope(tensor) == Scope::channel, s.bytes, byte_stride);
+    }
+    if (count < kernels.key_tile)
+      std::memset(s.bytes + count * byte_stride, 0, (kernels.key_tile - count) * byte_stride);
+    *stride = byte_stride;
+    return s.bytes;
+  }
+
+  void pack(std::size_t first_unit, std::size_t task, std::size_t tasks_per_tensor, unsigned thread) {
+    const std::uint64_t begin = ticks();
+    const std::size_t slot = task / (2 * tasks_per_tensor), tensor = task / tasks_per_tensor % 2;
+    const std::size_t unit = first_unit + slot, keys = problem.keys_of_unit(unit);
+    const std::size_t key_begin = task % tasks_per_tensor * pack_keys, key_end = std::min(keys, key_begin + pack_keys);
+    const Scratch s = scratch(thread);
+    clear_padding(s);
+    std::int8_t* copy = arguments.intermediates
+                            ? tensor == key_tensor ? arguments.intermediates->key : arguments.intermediates->value
+                            : nullptr;
+    for (std::size_t key = key_begin; key < key_end; key += kernels.key_tile) {
+      const std::size_t count = std::min<std::size_t>(kernels.key_tile, keys - key);
+      std::size_t stride;
+      const std::int8_t* q = quantized_rows(unit, tensor, key, count, s, &stride);
+      const std::size_t tile = key / kernels.key_tile;
+      if (tensor == key_tensor)
+        kernels.pack_key(q, stride, problem.dim,
+                         packed_key + slot * packed_key_bytes + key * depth * kernels.integer_bytes);
+      else
+        kernels.pack_value(q, stride, problem.dim, tile, padded_keys, packed_value + slot * packed_value_bytes);
+      if (copy)
+        for (std::size_t row = 0; row < count; ++row)
+          std::memcpy(copy + (first_row(unit) + key + row) * problem.dim, q + row * stride, problem.dim);
+    }
+    clock.add(thread, Stage::prepare, begin);
+  }
+
+  /// Columns of `bytes` beyond head_dim stay zero for as long as only head_dim bytes of each row are written.
+  void clear_padding(const Scratch& s) const {
+    if (byte_stride != problem.dim)
+      std::memset(s.bytes, 0, block_rows() * byte_stride);
+  }
+
+  std::size_t strips() const { return divide_up(problem.query_length, rows); }
+
+  void strip(std::size_t first_unit, std::size_t task, unsigned thread) {
+    std::uint64_t time = ticks();
+    const Scratch s = scratch(thread);
+    const std::size_t slot = task / (problem.group() * strips());
+    const std::size_t unit = first_unit + slot;
+    const std::size_t head = unit / problem.kv_heads * problem.heads + unit % problem.kv_heads * problem.group() +
+                             task / strips() % problem.group();
+    // The last strips of a causal head are the longest: they start first.
+    const std::size_t query = (strips() - 1 - task % strips()) * rows;
+    const std::size_t count = std::min(rows, problem.query_length - query);
+    const std::size_t most_visible = problem.visible(unit, query + count - 1);
+    quantize_query(head, query, count, s);
+    record_scores(unit, head, query, count, s);
+    if (most_visible == 0) {
+      for (std::size_t row = 0; row < count; ++row)
+        store_empty(head, query + row);
+      return;
+    }
+    kernels.pack_query(s.bytes, byte_stride, count, problem.dim, s.query);
+    time = clock.add(thread, Stage::prepare, time);
+
+    const std::size_t whole_tiles = problem.visible(unit, query) / kernels.key_tile;
+    const std::size_t tiles = divide_up(most_visible, kernels.key_tile);
+    const unsigned char* key = packed_key + slot * packed_key_bytes;
+    std::fill_n(s.lane_max, count * max_lanes, INT32_MIN);
+    kernels.scores(s.query, count, key, 0, whole_tiles, problem.dim, s.scores, score_stride, s.lane_max);
+    kernels.scores(s.query, count, key, whole_tiles, tiles, problem.dim, s.scores, score_stride, nullptr);
+    time = clock.add(thread, Stage::scores, time);
+
+    const std::size_t key_end = tiles * kernels.key_tile;
+    for (std::size_t row = 0; row < count; ++row) {
+      const std::size_t visible = problem.visible(unit, query + row);
+      unsigned char* probabilities = s.probabilities + row * probability_stride * kernels.integer_bytes;
+      const RowExtent extent = {std::uint32_t(whole_tiles * kernels.key_tile), std::uint32_t(visible), std::uint32_t(key_end)};
+      std::int32_t* scores = s.scores + row * score_stride;
+      const std::int32_t* lane_max = s.lane_max + row * max_lanes;
+      const double logit_scale = (double(s.row_scale[row]) * double(scale[2 * unit * problem.dim])) * softmax_scale;
+      if (visible == 0) {
+        std::memset(probabilities, 0, key_end * kernels.integer_bytes);
+        s.sums[row] = {0, 0};
+      } else if (integer) {
+        s.sums[row] = kernels.index_softmax(scores, lane_max, extent, table, index_scale(logit_scale), probabilities);
+      } else {
+        kernels.float_softmax(scores, lane_max, extent, float(logit_scale), probabilities);
+        s.sums[row] = {1, 0};
+      }
+    }
+    time = clock.add(thread, Stage::softmax, time);
+    record_probabilities(head, query, count, key_end, s);
+
+    multiply_values(slot, count, key_end, s);
+    time = clock.add(thread, Stage::values, time);
+
+    store_rows(unit, head, query, count, s);
+    clock.add(thread, Stage::output, time);
+  }
+
+  void quantize_query(std::size_t head, std::size_t query, std::size_t count, const Scratch& s) {
+    clear_padding(s);
+    const Input& in = arguments.query;
+    const std::size_t row = head * problem.query_length + query, first = row * problem.dim;
+    if (in.type == ElementType::int8) {
+      for (std::size_t i = 0; i < count; ++i)
+        std::memcpy(s.bytes + i * byte_stride, static_cast<const std::int8_t*>(in.data) + first + i * problem.dim, problem.dim);
+      if (options.query_scope == Scope::row)
+        std::memcpy(s.row_scale, in.scale + row, count * sizeof(float));
+      else
+        std::fill_n(s.row_scale, count, query_scale[head].scale);
+    } else {
+      const float* x = float_rows(kernels, in, first, count * problem.dim, s.floats);
+      if (options.query_scope == Scope::row) {
+        if (kernels.quantize_rows(x, count, problem.dim, s.bytes, byte_stride, s.row_scale) >= infinity_bits)
+          fail(Status::non_finite_query);
+      } else {
+        kernels.quantize(x, count, problem.dim, nullptr, &query_scale[head].inverse, false, s.bytes, byte_stride);
+        std::fill_n(s.row_scale, count, query_scale[head].scale);
+      }
+    }
+    if (arguments.intermediates && arguments.intermediates->query)
+      for (std::size_t i = 0; i < count; ++i)
+        std::memcpy(arguments.intermediates->query + first + i * problem.dim, s.bytes + i * byte_stride, problem.dim);
+    if (arguments.intermediates && arguments.intermediates->query_scale && options.query_scope == Scope::row)
+      std::memcpy(arguments.intermediates->query_scale + row, s.row_scale, count * sizeof(float));
+  }
+
+  void multiply_values(std::size_t slot, std::size_t count, std::size_t key_end, const Scratch& s) {
+    const unsigned char* value = packed_value + slot * packed_value_bytes;
+    if (key_end <= accumulator_keys) {
+      kernels.values(s.probabilities, probability_stride, count, value, padded_keys, 0, key_end, problem.dim, s.accumulators,
+                     padded_dim);
+      return;
+    }
+    std::fill_n(s.wide, count * padded_dim, std::int64_t{0});
+    for (std::size_t begin = 0; begin < key_end; begin += accumulator_keys) {
+      kernels.values(s.probabilities, probability_stride, count, value, padded_keys, begin,
+                     std::min(key_end, begin + accumulator_keys), problem.dim, s.accumulators, padded_dim);
+      for (std::size_t i = 0; i < count * padded_dim; ++i)
+        s.wide[i] += s.accumulators[i];
+    }
+  }
+
+  void store_rows(std::size_t unit, std::size_t head, std::size_t query, std::size_t count, const Scratch& s) {
+    const std::size_t keys = problem.keys_of_unit(unit), at = (2 * unit + value_tensor) * problem.dim;
+    const bool deferred = integer && options.normalization == Normalization::deferred;
+    const bool wide = divide_up(problem.visible(unit, query + count - 1), kernels.key_tile) * kernels.key_tile > accumulator_keys;
+    std::size_t summed = 0; // keys in s.running
+    for (std::size_t row = 0; row < count; ++row) {
+      const std::size_t visible = problem.visible(unit, query + row);
+      if (visible == 0) {
+        store_empty(head, query + row);
+        continue;
+      }
+      const RowSums sums = s.sums[row];
+      const auto lost = std::int32_t(std::int64_t{sums.weight} - std::int64_t{table.unit} * sums.plane);
+      OutputRow out = {scale + at, center_value ? center + at : nullptr, nullptr, 0, 0};
+      if (deferred)
+        out.factor = float(double(table.unit) / double(sums.weight));
+      else
+        out.factor = integer ? 1 / 255.0f : 1 / 127.0f;
+      if (running_mean) {
+        if (visible != summed) {
+          advance_running_sum(unit, summed, visible, s);
+          summed = visible;
+          kernels.mean_offset(s.running, 1 / double(visible), out.center, problem.dim, s.offset);
+          if (arguments.value.type == ElementType::int8)
+            for (std::size_t c = 0; c < problem.dim; ++c)
+              s.offset[c] *= out.scale[c];
+        }
+        if (!(center_value && visible == keys)) {
+          out.offset = s.offset;
+          out.offset_factor = float(double(lost) / double(sums.weight));
+        }
+      }
+      const std::int32_t* accumulators = s.accumulators + row * padded_dim;
+      float* target = output_row(head, query + row, s);
+      if (wide)
+        store_wide(s.wide + row * padded_dim, out, target);
+      else
+        kernels.integer_output(accumulators, problem.dim, out, target);
+      finish_row(head, query + row, target);
+      record_sums(head, query + row, sums.weight, lost);
+    }
+  }
+
+  void advance_running_sum(std::size_t unit, std::size_t summed, std::size_t visible, const Scratch& s) const {
+    const std::size_t block = visible / mean_block;
+    if (summed == 0 || block * mean_block > summed) {
+      std::memcpy(s.running, value_sums + (unit * mean_blocks + block) * problem.dim, problem.dim * sizeof(double));
+      summed = block * mean_block;
+    }
+    if (visible > summed) {
+      const std::size_t count = visible - summed;
+      const float* x = float_rows(kernels, arguments.value, (first_row(unit) + summed) * problem.dim, count * problem.dim, s.floats);
+      kernels.column_statistics(x, problem.dim, count, problem.dim, s.running, nullptr, nullptr);
+    }
+  }
+
+  void store_wide(const std::int64_t* accumulators, const OutputRow& row, float* out) const {
+    for (std::size_t c = 0; c < problem.dim; ++c) {
+      double value = double(accumulators[c]) * double(row.scale[c]) * double(row.factor);
+      if (row.center)
+        value += double(row.center[c]);
+      if (row.offset)
+        value += double(row.offset[c]) * double(row.offset_factor);
+      out[c] = float(value);
+    }
+  }
+
+  std::size_t output_at(std::size_t head, std::size_t query) const {
+    return (head * problem.query_length + query) * problem.dim;
+  }
+  float* output_row(std::size_t head, std::size_t query, const Scratch& s) const {
+    return arguments.output_type == ElementType::float32 ? static_cast<float*>(arguments.output) + output_at(head, query)
+                                                         : s.output;
+  }
+  void finish_row(std::size_t head, std::size_t query, const float* row) const {
+    if (arguments.output_type == ElementType::float16)
+      kernels.float_to_half(row, problem.dim, static_cast<std::uint16_t*>(arguments.output) + output_at(head, query));
+  }
+  void store_empty(std::size_t head, std::size_t query) {
+    const std::size_t bytes = arguments.output_type == ElementType::float32 ? 4 : 2;
+    std::memset(static_cast<unsigned char*>(arguments.output) + output_at(head, query) * bytes, 0, problem.dim * bytes);
+    record_sums(head, query, 0, 0);
+  }
+
+  void record_sums(std::size_t head, std::size_t query, std::uint32_t row_sum, std::int32_t lost) const {
+    const Intermediates* to = arguments.intermediates;
+    if (!to || !integer)
+      return;
+    const std::size_t row = head * problem.query_length + query;
+    if (to->row_sum)
+      to->row_sum[row] = row_sum;
+    if (to->lost)
+      to->lost[row] = lost;
+  }
+
+  /// Scores of all keys that are there, computed plainly: a strip holds them only up to a constant and as far as they are visible.
+  void record_scores(std::size_t unit, std::size_t head, std::size_t query, std::size_t count, const Scratch& s) const {
+    const Intermediates* to = arguments.intermediates;
+    if (!to || !to->scores)
+      return;
+    for (std::size_t row = 0; row < count; ++row) {
+      std::int32_t* out = to->scores + (head * problem.query_length + query + row) * problem.key_length;
+      const std::int8_t* q = s.bytes + row * byte_stride;
+      std::fill_n(out, problem.key_length, 0);
+      for (std::size_t key = 0; key < problem.keys_of_unit(unit); ++key) {
+        const std::int8_t* k = to->key + (first_row(unit) + key) * problem.dim;
+        for (std::size_t c = 0; c < problem.dim; ++c)
+          out[key] += q[c] * k[c];
+      }
+    }
+  }
+
+  void record_probabilities(std::size_t head, std::size_t query, std::size_t count, std::size_t key_end, const Scratch& s) const {
+    const Intermediates* to = arguments.intermediates;
+    if (!to || !to->probabilities || !integer)
+      return;
+    for (std::size_t row = 0; row < count; ++row)
+      kernels.unpack_probabilities(s.probabilities + row * probability_stride * kernels.integer_bytes,
+                                   std::min(key_end, problem.key_length),
+                                   to->probabilities + (head * problem.query_length + query + row) * problem.key_length);
+  }
+
+  static void record_scale(Scope scope, std::size_t units, std::size_t dim, const float* scale, std::size_t stride, float* out) {
+    if (scope == Scope::tensor)
+      out[0] = scale[0];
+    else
+      for (std::size_t unit = 0; unit < units; ++unit) {
+        if (scope == Scope::head)
+          out[unit] = scale[unit * stride];
+        else
+          std::memcpy(out + unit * dim, scale + unit * stride, dim * sizeof(float));
+      }
+  }
+
+  void record_scales() const {
+    const Intermediates* to = arguments.intermediates;
+    if (!to)
+      return;
+    const std::size_t units = problem.units(), dim = problem.dim;
+    if (to->query_scale && options.query_scope != Scope::row)
+      for (std::size_t head = 0; head < (options.query_scope == Scope::head ? problem.batch * problem.heads : 1); ++head)
+        to->query_scale[head] = query_scale[head].scale;
+    if (to->key_scale)
+      record_scale(options.key_scope, units, dim, scale, 2 * dim, to->key_scale);
+    if (to->value_scale)
+      record_scale(options.value_scope, units, dim, scale + dim, 2 * dim, to->value_scale);
+    if (to->value_center)
+      for (std::size_t unit = 0; unit < units; ++unit)
+        std::memcpy(to->value_center + unit * dim, center + (2 * unit + value_tensor) * dim, dim * sizeof(float));
+  }
+
+  void gather_statistics(std::size_t unit_begin, std::size_t unit_end) {
+    pool.run((unit_end - unit_begin) * 2 * slabs, [&](std::size_t task, unsigned thread) {
+      const std::uint64_t begin = ticks();
+      column_statistics(unit_begin * 2 * slabs + task, thread);
+      clock.add(thread, Stage::prepare, begin);
+    });
+    if (!failed())
+      settle_scales(unit_begin, unit_end);
+  }
+
+  Status execute() {
+    const bool global = options.key_scope == Scope::tensor || options.value_scope == Scope::tensor;
+    if (options.query_scope != Scope::row) {
+      if (arguments.query.type != ElementType::int8)
+        pool.run(problem.batch * problem.heads, [&](std::size_t head, unsigned thread) {
+          const std::uint64_t begin = ticks();
+          query_statistics(head, thread);
+          clock.add(thread, Stage::prepare, begin);
+        });
+      if (!failed())
+        settle_query_scales();
+    }
+    if (global)
+      gather_statistics(0, problem.units());
+    const std::size_t packs = divide_up(problem.key_length, pack_keys);
+    for (std::size_t first = 0; first < problem.units() && !failed(); first += wave) {
+      const std::size_t units = std::min(wave, problem.units() - first);
+      if (!global)
+        gather_statistics(first, first + units);
+      if (failed())
+        break;
+      pool.run(units * 2 * packs, [&](std::size_t task, unsigned thread) { pack(first, task, packs, thread); });
+      pool.run(units * problem.group() * strips(), [&](std::size_t task, unsigned thread) { strip(first, task, thread); });
+    }
+    if (!failed())
+      record_scales();
+    return Status(failure.load());
+  }
+};
+
+Status QuantizedAttention::run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock) {
+  Run run(*this, arguments, pool, clock);
+  return run.reserve(*this) ? run.execute() : Status::out_of_memory;
+}
+
+} // namespace intattn

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "driver/aligned_buffer.h"
+#include "driver/problem.h"
+#include "driver/stage_clock.h"
+#include "driver/thread_pool.h"
+
+namespace intattn {
+
+/// Pipelines `integer` and `int8`: quantize and pack K and V once per head, then strips of query rows from scores to output.
+class QuantizedAttention {
+public:
+  QuantizedAttention(const AttentionOptions& options, const Kernels& kernels)
+      : options_(options), kernels_(kernels), table_(options.table, options.normalization),
+        index_scale_(options.table) {}
+
+  Status run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock);
+  std::size_t memory_bytes() const { return shared_.size() + scratch_.size(); }
+
+private:
+  struct Run;
+
+  const AttentionOptions& options_;
+  const Kernels& kernels_;
+  WeightTable table_;
+  IndexScale index_scale_;
+  AlignedBuffer shared_;
+  AlignedBuffer scratch_;
+};
+
+} // namespace intattn

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace intattn {
+
+/// Workers that share out numbered tasks with the calling thread. They sleep between runs and spin briefly within one.
+class ThreadPool {
+public:
+  /// Starts `threads` - 1 workers, or as many as the system grants.
+  explicit ThreadPool(unsigned threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  /// Threads that take part, the caller included.
+  unsigned size() const { return unsigned(workers_.size()) + 1; }
+
+  /// Calls f(task, thread) for every task in [0, tasks) and returns when all are done; thread in [0, size()), 0 is the caller.
+  /// `f` must not throw. Tasks start in the order of their numbers.
+  template <class F> void run(std::size_t tasks, const F& f) {
+    if (workers_.empty() || tasks < 2) {
+      for (std::size_t task = 0; task < tasks; ++task)
+        f(task, 0u);
+      return;
+    }
+    share([](const void* context, std::size_t task, unsigned thread) { (*static_cast<const F*>(context))(task, thread); }, &f,
+          tasks);
+  }
+
+private:
+  using Function = void (*)(const void*, std::size_t, unsigned);
+
+  void share(Function function, const void* context, std::size_t tasks);
+  void work(unsigned thread);
+  void take_tasks(unsigned thread);
+
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<unsigned> round_{0};
+  std::atomic<unsigned> busy_{0};
+  std::atomic<std::size_t> next_{0};
+  bool stop_ = false;
+  Function function_ = nullptr;
+  const void* context_ = nullptr;
+  std::size_t tasks_ = 0;
+};
+
+} // namespace intattn
