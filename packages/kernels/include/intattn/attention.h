@@ -76,6 +76,8 @@ struct StageTimes {
   double output = 0;  ///< scale and store
 };
 
+/// `non_finite_*`: the tensor holds a NaN, an infinity, or magnitudes that overflow: beyond float16 in pipeline `fp16`, in their
+/// difference from the mean where that is subtracted, in their products (said of the query) or sums (of the value) in `fp32`.
 enum class Status { ok, non_finite_query, non_finite_key, non_finite_value, out_of_memory };
 
 /// Longest key sequence a pipeline takes: 263,172 for `integer` (a row sum fits 32 bits), 2^24 otherwise.

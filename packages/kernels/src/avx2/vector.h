@@ -41,6 +41,7 @@ struct Avx2 {
   static void store_half(std::uint16_t* p, f32 x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
+  static f32 round_to_half(f32 x) { return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
   static f32 load_int8(const std::int8_t* p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }
@@ -67,7 +68,7 @@ struct Avx2 {
   static f32 min(f32 a, f32 b) { return _mm256_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm256_max_ps(a, b); }
   static f32 round(f32 x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static f32 zero_where_less(f32 a, f32 b, f32 x) { return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ), x); }
+  static f32 zero_where_less(f32 a, f32 b, f32 x) { return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ), x); }
   static f32 times_power_of_two(f32 x, f32 n) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23)));
   }

@@ -94,7 +94,7 @@ struct FloatAttention::Run {
       return false;
     place_shared(owner.shared_.as());
     place_scratch(nullptr, &scratch_bytes);
-    scratch_bytes = round_up(scratch_bytes, 4096) + 64;
+    scratch_bytes = round_up(scratch_bytes, 64) + thread_gap;
     if (!owner.scratch_.reserve(scratch_bytes * pool.size()))
       return false;
     scratch_base = owner.scratch_.as();
@@ -103,11 +103,14 @@ struct FloatAttention::Run {
 
   const float* checked_rows(const Input& input, std::size_t first_element, std::size_t count, float* scratch, Status failed) {
     const float* x = float_rows(kernels, input, first_element, count, scratch);
-    if (kernels.max_abs_bits(x, count) >= limit_bits) {
-      int none = int(Status::ok);
-      failure.compare_exchange_strong(none, int(failed), std::memory_order_relaxed);
-    }
+    if (kernels.max_abs_bits(x, count) >= limit_bits)
+      fail(failed);
     return x;
+  }
+
+  void fail(Status status) {
+    int none = int(Status::ok);
+    failure.compare_exchange_strong(none, int(status), std::memory_order_relaxed);
   }
 
   void pack(std::size_t first_unit, std::size_t task, std::size_t tasks_per_tensor, unsigned thread) {
@@ -166,6 +169,8 @@ struct FloatAttention::Run {
         s.factor[row] = 0;
       } else {
         s.factor[row] = storage.softmax(scores, s.lane_max + row * max_lanes, extent, s.exponentials);
+        if (!(s.factor[row] > 0 && s.factor[row] <= 1)) // scores that overflowed have no softmax
+          fail(Status::non_finite_query);
       }
     }
     time = clock.add(thread, Stage::softmax, time);
@@ -194,10 +199,13 @@ struct FloatAttention::Run {
     return s.query;
   }
 
-  void store_row(std::size_t head, std::size_t query, const float* accumulators, float factor, const Scratch& s) const {
+  void store_row(std::size_t head, std::size_t query, const float* accumulators, float factor, const Scratch& s) {
     const std::size_t at = (head * problem.query_length + query) * problem.dim;
     if (arguments.output_type == ElementType::float32) {
-      kernels.float_output(accumulators, problem.dim, factor, static_cast<float*>(arguments.output) + at);
+      float* out = static_cast<float*>(arguments.output) + at;
+      kernels.float_output(accumulators, problem.dim, factor, out);
+      if (kernels.max_abs_bits(out, problem.dim) >= infinity_bits)
+        fail(Status::non_finite_value);
     } else {
       kernels.float_output(accumulators, problem.dim, factor, s.output);
       kernels.float_to_half(s.output, problem.dim, static_cast<std::uint16_t*>(arguments.output) + at);

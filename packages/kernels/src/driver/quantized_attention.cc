@@ -138,7 +138,7 @@ struct QuantizedAttention::Run {
       return false;
     place_shared(owner.shared_.as());
     place_scratch(nullptr, &scratch_bytes);
-    scratch_bytes = round_up(scratch_bytes, 4096) + 64;
+    scratch_bytes = round_up(scratch_bytes, 64) + thread_gap;
     if (!owner.scratch_.reserve(scratch_bytes * pool.size()))
       return false;
     scratch_base = owner.scratch_.as();
@@ -379,7 +379,8 @@ struct QuantizedAttention::Run {
       } else if (integer) {
         s.sums[row] = kernels.index_softmax(scores, lane_max, extent, table, index_scale(logit_scale), probabilities);
       } else {
-        kernels.float_softmax(scores, lane_max, extent, float(logit_scale), probabilities);
+        // Any scale this large leaves nothing but the maximum; as a float it must not become infinite.
+        kernels.float_softmax(scores, lane_max, extent, float(std::min(logit_scale, 1e30)), probabilities);
         s.sums[row] = {1, 0};
       }
     }

@@ -44,12 +44,15 @@ private:
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<unsigned> round_{0};
-  std::atomic<unsigned> busy_{0};
-  std::atomic<std::size_t> next_{0};
   bool stop_ = false;
+
+  // The round under way. Whoever takes `remaining_` from a positive value owns a task, and the round lasts until its task is done:
+  // a worker that wakes up late finds nothing left, of this round or the last, and nobody waits for it.
   Function function_ = nullptr;
   const void* context_ = nullptr;
-  std::size_t tasks_ = 0;
+  std::ptrdiff_t tasks_ = 0;
+  std::atomic<std::ptrdiff_t> remaining_{0};
+  std::atomic<std::ptrdiff_t> done_{0};
 };
 
 } // namespace intattn

@@ -45,6 +45,11 @@ struct Scalar {
       half = (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
     *p = std::uint16_t(sign | half);
   }
+  static f32 round_to_half(f32 x) {
+    std::uint16_t half;
+    store_half(&half, x);
+    return load_half(&half);
+  }
   static f32 load_int8(const std::int8_t* p) { return float(*p); }
   static f32 load_integers(const std::int32_t* p) { return float(*p); }
   static void store_int8(std::int8_t* p, std::size_t, f32 x) {

@@ -12,10 +12,10 @@
 namespace intattn {
 namespace {
 
-/// exp(x) for x <= 0, within 2 ulp; 0 below -87.
+/// exp(x) for x <= 0, within 2 ulp; 0 below -87; NaN of a NaN.
 template <class V> inline typename V::f32 exp_non_positive(typename V::f32 x) {
   const auto lowest = V::set(-87.0f);
-  const auto clamped = V::max(x, lowest);
+  const auto clamped = V::max(lowest, x);
   const auto n = V::round(V::mul(clamped, V::set(1.44269504f)));
   auto r = V::fma(n, V::set(-0.693145752f), clamped);
   r = V::fma(n, V::set(-1.42860677e-6f), r);
@@ -33,16 +33,22 @@ template <class V> struct Float32Storage {
   using element = float;
   static typename V::f32 load(const element* p) { return V::load(p); }
   static void store(element* p, typename V::f32 x) { V::store(p, x); }
+  /// What a value is once stored.
+  static typename V::f32 rounded(typename V::f32 x) { return x; }
 };
 
 template <class V> struct Float16Storage {
   using element = std::uint16_t;
   static typename V::f32 load(const element* p) { return V::load_half(p); }
   static void store(element* p, typename V::f32 x) { V::store_half(p, x); }
+  /// What a value is once stored; beyond the range of float16 its largest number.
+  static typename V::f32 rounded(typename V::f32 x) {
+    return V::round_to_half(V::min(V::max(x, V::set(-65504)), V::set(65504)));
+  }
 };
 
-/// `V` needs: f32, width, rows and columns (in vectors) of a register tile, set, load, store, load_half, store_half, add, mul, fma,
-/// max, round, zero_where_less, times_power_of_two, sum, maximum.
+/// `V` needs: f32, width, rows and columns (in vectors) of a register tile, set, load, store, load_half, store_half, round_to_half, add, mul,
+/// fma, min, max, round, zero_where_less, times_power_of_two, sum, maximum.
 template <class V, class S> struct FloatTiles {
   using f32 = typename V::f32;
   using element = typename S::element;
@@ -89,7 +95,7 @@ template <class V, class S> struct FloatTiles {
         auto* out = static_cast<element*>(scores) + row * stride + tile * key_tile;
         unroll<R, C>([&](auto i, auto c) INTATTN_INLINE {
           f32& x = sum[i * C + c];
-          x = V::mul(x, V::set(scale));
+          x = S::rounded(V::mul(x, V::set(scale)));
           S::store(out + std::size_t(i) * stride + std::size_t(c) * width, x);
         });
         if (lane_max)

@@ -1,0 +1,284 @@
+#include "intattn/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <gtest/gtest.h>
+#include <thread>
+
+#include "random.h"
+
+namespace intattn::test {
+namespace {
+
+/// Inputs and outputs of one problem.
+struct Problem {
+  AttentionOptions options;
+  AttentionArguments arguments;
+  std::vector<float> query, key, value;
+  std::vector<std::uint32_t> key_lengths;
+
+  std::size_t query_size() const {
+    return arguments.batch * options.heads * arguments.query_length * options.head_dim;
+  }
+  std::size_t key_size() const { return arguments.batch * options.kv_heads * arguments.key_length * options.head_dim; }
+};
+
+Problem random_problem(std::uint32_t seed) {
+  Random random(seed);
+  Problem p;
+  AttentionOptions& o = p.options;
+  o.pipeline = random.one_of({Pipeline::fp32, Pipeline::fp16, Pipeline::int8, Pipeline::integer, Pipeline::integer});
+  o.kv_heads = std::uint32_t(random.between(1, 2));
+  o.heads = o.kv_heads * std::uint32_t(random.between(1, 3));
+  o.head_dim = std::uint32_t(random.one_of<std::size_t>({1, 3, 8, 13, 16, 31, 40, 64, 80, 100, 128, 257}));
+  o.causal = random.coin();
+  o.table.table = random.one_of({Table::natural, Table::exp2});
+  o.table.lut_bits = int(random.between(4, 6));
+  o.normalization = random.one_of({Normalization::integer, Normalization::deferred});
+  o.query_scope = random.one_of({Scope::tensor, Scope::head, Scope::row});
+  o.key_scope = random.one_of({Scope::tensor, Scope::head});
+  o.value_scope = random.one_of({Scope::tensor, Scope::head, Scope::channel});
+  o.smooth_key = random.coin();
+  o.center_value = random.coin();
+  AttentionArguments& a = p.arguments;
+  a.batch = random.between(1, 2);
+  a.query_length = random.between(1, 70);
+  a.key_length = random.between(1, 300);
+  p.query = random.normals(p.query_size());
+  p.key = random.normals(p.key_size());
+  p.value = random.normals(p.key_size());
+  for (std::size_t b = 0; b < a.batch; ++b)
+    p.key_lengths.push_back(std::uint32_t(random.between(0, a.key_length)));
+  return p;
+}
+
+struct Result {
+  Status status;
+  std::vector<float> output;
+  std::vector<std::int8_t> query, key, value;
+  std::vector<std::int32_t> scores, lost;
+  std::vector<std::uint8_t> probabilities;
+  std::vector<std::uint32_t> row_sum;
+};
+
+Result run(const Problem& p, InstructionSet isa, unsigned threads, bool padded) {
+  AttentionOptions options = p.options;
+  options.isa = isa;
+  options.threads = threads;
+  AttentionArguments a = p.arguments;
+  const std::size_t rows = a.batch * options.heads * a.query_length;
+  Result r;
+  r.output.assign(p.query_size(), NAN);
+  r.query.resize(p.query_size());
+  r.key.resize(p.key_size());
+  r.value.resize(p.key_size());
+  r.scores.resize(rows * a.key_length);
+  r.probabilities.resize(rows * a.key_length);
+  r.row_sum.resize(rows);
+  r.lost.resize(rows);
+  Intermediates inside;
+  inside.query = r.query.data();
+  inside.key = r.key.data();
+  inside.value = r.value.data();
+  inside.scores = r.scores.data();
+  inside.probabilities = r.probabilities.data();
+  inside.row_sum = r.row_sum.data();
+  inside.lost = r.lost.data();
+  a.query.data = p.query.data();
+  a.key.data = p.key.data();
+  a.value.data = p.value.data();
+  a.key_lengths = padded ? p.key_lengths.data() : nullptr;
+  a.output = r.output.data();
+  a.intermediates = &inside;
+  r.status = Attention(options).run(a, nullptr);
+  return r;
+}
+
+std::vector<double> exact_attention(const Problem& p, bool padded) {
+  const AttentionOptions& o = p.options;
+  const AttentionArguments& a = p.arguments;
+  const std::size_t dim = o.head_dim;
+  std::vector<double> output(p.query_size(), 0);
+  for (std::size_t b = 0; b < a.batch; ++b)
+    for (std::size_t h = 0; h < o.heads; ++h)
+      for (std::size_t q = 0; q < a.query_length; ++q) {
+        const std::size_t row = (b * o.heads + h) * a.query_length + q;
+        const std::size_t first_key = (b * o.kv_heads + h / (o.heads / o.kv_heads)) * a.key_length;
+        auto visible = std::ptrdiff_t(padded ? p.key_lengths[b] : a.key_length);
+        if (o.causal)
+          visible = std::min(visible, std::ptrdiff_t(q + 1 + a.key_length) - std::ptrdiff_t(a.query_length));
+        std::vector<double> weight(std::size_t(std::max<std::ptrdiff_t>(visible, 0)));
+        double most = -INFINITY, sum = 0;
+        for (std::size_t k = 0; k < weight.size(); ++k) {
+          for (std::size_t c = 0; c < dim; ++c)
+            weight[k] += double(p.query[row * dim + c]) * double(p.key[(first_key + k) * dim + c]);
+          weight[k] /= std::sqrt(double(dim));
+          most = std::max(most, weight[k]);
+        }
+        for (double& w : weight)
+          sum += w = std::exp(w - most);
+        for (std::size_t k = 0; k < weight.size(); ++k)
+          for (std::size_t c = 0; c < dim; ++c)
+            output[row * dim + c] += weight[k] / sum * double(p.value[(first_key + k) * dim + c]);
+      }
+  return output;
+}
+
+double largest(const std::vector<float>& values) {
+  double most = 0;
+  for (const float x : values)
+    most = std::max(most, std::abs(double(x)));
+  return most;
+}
+
+template <class A, class B> double largest_difference(const std::vector<A>& a, const std::vector<B>& b) {
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    most = std::isfinite(double(a[i])) ? std::max(most, std::abs(double(a[i]) - double(b[i]))) : INFINITY;
+  return most;
+}
+
+TEST(Attention, EveryInstructionSetAndThreadCountGivesTheIntegersOfScalar) {
+  for (std::uint32_t seed = 0; seed < 150; ++seed) {
+    const Problem p = random_problem(seed);
+    const bool padded = seed % 2;
+    const Result expected = run(p, InstructionSet::scalar, 1, padded);
+    ASSERT_EQ(expected.status, Status::ok);
+    // The int8 pipeline's softmax is floating point: its probabilities may round apart by one.
+    const double tolerance = p.options.pipeline == Pipeline::int8 || p.options.pipeline == Pipeline::fp16 ? 0.02 : 1e-5;
+    for (const InstructionSet isa : vector_instruction_sets()) {
+      const Result one = run(p, isa, 1, padded);
+      EXPECT_EQ(one.status, Status::ok);
+      EXPECT_TRUE(one.query == expected.query && one.key == expected.key && one.value == expected.value &&
+                  one.scores == expected.scores && one.probabilities == expected.probabilities &&
+                  one.row_sum == expected.row_sum && one.lost == expected.lost)
+          << name_of(isa) << ", seed " << seed;
+      EXPECT_LE(largest_difference(one.output, expected.output), tolerance * std::max(largest(expected.output), 1e-3))
+          << name_of(isa) << ", seed " << seed;
+      const Result three = run(p, isa, 3, padded);
+      EXPECT_TRUE(three.output == one.output && three.probabilities == one.probabilities) << name_of(isa) << ", seed " << seed;
+    }
+  }
+}
+
+TEST(Attention, FloatPipelinesFollowFloat64) {
+  std::vector<InstructionSet> sets = vector_instruction_sets();
+  sets.push_back(InstructionSet::scalar);
+  for (std::uint32_t seed = 1000; seed < 1040; ++seed)
+    for (const Pipeline pipeline : {Pipeline::fp32, Pipeline::fp16}) {
+      Problem p = random_problem(seed);
+      p.options.pipeline = pipeline;
+      const std::vector<double> exact = exact_attention(p, true);
+      for (const InstructionSet isa : sets) {
+        const Result r = run(p, isa, 2, true);
+        EXPECT_LE(largest_difference(r.output, exact), pipeline == Pipeline::fp32 ? 5e-6 : 1e-2)
+            << name_of(isa) << ", seed " << seed;
+      }
+    }
+}
+
+TEST(Attention, AccumulatesBeyond66311KeysExactly) {
+  Problem p;
+  p.options.head_dim = 5;
+  p.options.table.table = Table::natural;
+  p.options.query_scope = p.options.key_scope = p.options.value_scope = Scope::tensor;
+  p.options.smooth_key = p.options.center_value = false;
+  p.arguments.batch = 1;
+  p.arguments.query_length = 2;
+  p.arguments.key_length = 140000;
+  p.query.assign(p.query_size(), 1);
+  p.key.assign(p.key_size(), 1);
+  p.value.assign(p.key_size(), 3); // 255 * 127 * 140000 is far beyond 2^31
+  std::vector<InstructionSet> sets = vector_instruction_sets();
+  sets.push_back(InstructionSet::scalar);
+  for (const InstructionSet isa : sets) {
+    AttentionOptions options = p.options;
+    options.isa = isa;
+    std::vector<float> output(p.query_size());
+    AttentionArguments a = p.arguments;
+    a.query.data = p.query.data();
+    a.key.data = p.key.data();
+    a.value.data = p.value.data();
+    a.output = output.data();
+    ASSERT_EQ(Attention(options).run(a, nullptr), Status::ok);
+    for (const float x : output)
+      EXPECT_NEAR(x, 3, 1e-5) << name_of(isa);
+  }
+}
+
+TEST(Attention, ObjectsRunSideBySide) {
+  const Problem p = random_problem(7);
+  const Result expected = run(p, best_instruction_set(), 2, true);
+  std::vector<std::thread> threads;
+  std::vector<int> same(4, 0);
+  for (std::size_t i = 0; i < same.size(); ++i)
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 5; ++round)
+        same[i] += run(p, best_instruction_set(), 2, true).output == expected.output;
+    });
+  for (std::thread& thread : threads)
+    thread.join();
+  EXPECT_EQ(same, std::vector<int>(4, 5));
+}
+
+TEST(Attention, OneObjectTakesProblemsOfAnySizeInAnyOrder) {
+  AttentionOptions options;
+  options.head_dim = 24;
+  options.threads = 2;
+  options.isa = best_instruction_set();
+  Attention attention(options);
+  Random random(3);
+  for (const std::size_t length : {5, 300, 17, 1, 129, 300}) {
+    const std::vector<float> x = random.normals(length * options.head_dim);
+    std::vector<float> output(x.size()), fresh(x.size());
+    AttentionArguments a;
+    a.batch = 1;
+    a.query_length = a.key_length = length;
+    a.query.data = a.key.data = a.value.data = x.data();
+    a.output = output.data();
+    StageTimes times;
+    ASSERT_EQ(attention.run(a, &times), Status::ok);
+    EXPECT_GE(times.total, times.scores + times.softmax);
+    a.output = fresh.data();
+    ASSERT_EQ(Attention(options).run(a, nullptr), Status::ok);
+    EXPECT_EQ(output, fresh);
+  }
+}
+
+TEST(Attention, TellsWhichInputIsNotFinite) {
+  for (const Pipeline pipeline : {Pipeline::fp32, Pipeline::fp16, Pipeline::int8, Pipeline::integer})
+    for (const Scope scope : {Scope::tensor, Scope::row})
+      for (const InstructionSet isa : {InstructionSet::scalar, best_instruction_set()})
+        for (int which = 0; which < 3; ++which) {
+          Problem p = random_problem(11);
+          p.options.pipeline = pipeline;
+          p.options.query_scope = scope;
+          std::vector<float>& poisoned = which == 0 ? p.query : which == 1 ? p.key : p.value;
+          poisoned[poisoned.size() / 2] = which == 1 ? INFINITY : NAN;
+          const Status expected[] = {Status::non_finite_query, Status::non_finite_key, Status::non_finite_value};
+          EXPECT_EQ(run(p, isa, 2, false).status, expected[which]);
+        }
+}
+
+TEST(Attention, OverflowIsToldNotComputed) {
+  std::vector<InstructionSet> sets = vector_instruction_sets();
+  sets.push_back(InstructionSet::scalar);
+  for (const InstructionSet isa : sets)
+    for (std::uint32_t seed = 0; seed < 20; ++seed) {
+      Problem p = random_problem(seed);
+      p.options.causal = false;
+      p.options.pipeline = Pipeline::fp32;
+      p.query = Random(seed).normals(p.query.size(), 1e25f);
+      p.key = Random(seed + 1).normals(p.key.size(), 1e25f);
+      EXPECT_EQ(run(p, isa, 1, false).status, Status::non_finite_query) << name_of(isa) << ", seed " << seed;
+      for (const Pipeline pipeline : {Pipeline::int8, Pipeline::integer}) {
+        p.options.pipeline = pipeline;
+        const Result r = run(p, isa, 1, false);
+        EXPECT_EQ(r.status, Status::ok);
+        EXPECT_LT(largest(r.output), 10) << name_of(isa) << ", seed " << seed;
+      }
+    }
+}
+
+} // namespace
+} // namespace intattn::test
