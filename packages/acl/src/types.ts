@@ -55,7 +55,7 @@ export interface AttentionOptions extends TableOptions {
   smoothKey?: boolean
   /** Subtract V's mean per channel before quantizing and add it back to the output. */
   centerValue?: boolean
-  /** Threads of the native engine, 1 … 256; default: what this process may use. */
+  /** Threads of the native engine, 1 … 256; default: what this process may use. The reference engine uses one. */
   threads?: number
   /** Default: environment variable INTATTN_ENGINE, else `native`. */
   engine?: EngineName
@@ -66,8 +66,9 @@ export interface AttentionOptions extends TableOptions {
 export type TensorType = 'float32' | 'float16' | 'int8'
 
 /**
- * A dense row-major tensor, in onnxruntime-common's vocabulary. `data` may be a view at any offset of a larger buffer, and
- * is never copied; it must hold exactly the product of `dims`.
+ * A dense row-major tensor, in onnxruntime-common's vocabulary. `data` may be a view at any offset of a larger buffer, shared or
+ * not; it must hold exactly the product of `dims`. It is used in place, except that an asynchronous run copies arrays on resizable
+ * buffers.
  *
  * - `float32`: Float32Array
  * - `float16`: Uint16Array of IEEE 754 bits, or Float16Array where the runtime has it
@@ -93,7 +94,10 @@ export interface AttentionInputs {
   value: Tensor
   /** Visible keys per batch item (padding follows them), each 0 … keyLength. Default: all. */
   keyLengths?: readonly number[] | Uint32Array
-  /** Where to write; same dims as query; default: a new float32 tensor. */
+  /**
+   * Where to write; same dims as query, float32 or float16 (where magnitudes from 65520 become infinities); shares no memory with an
+   * input. Default: a new float32 tensor.
+   */
   output?: Tensor
   /** Also return what happened inside: costs L x L memory. Pipelines `int8` and `int`. Default false. */
   intermediates?: boolean
@@ -129,10 +133,10 @@ export interface Intermediates {
   /** [batch, heads, queryLength, keyLength]; 0 for keys beyond `keyLengths`. */
   scores: Int32Array
   /** Same shape; P with `integer` normalization, the plane h when `deferred`. Pipeline `int` only, as all below. */
-  probabilities: Uint8Array
+  probabilities?: Uint8Array
   /** [batch, heads, queryLength] */
-  rowSum: Uint32Array
-  lost: Int32Array
+  rowSum?: Uint32Array
+  lost?: Int32Array
 }
 
 export interface AttentionResult {

@@ -1,0 +1,161 @@
+#include "attention_object.h"
+
+#include "arrays.h"
+#include "attention_arguments.h"
+#include "options.h"
+
+namespace intattn::addon {
+namespace {
+
+/// The codes TypeScript knows: a `Status`, or the input that shares memory with the output.
+std::uint32_t code_of(Status status) { return static_cast<std::uint32_t>(status); }
+std::uint32_t code_of_overlap(unsigned input) { return code_of(Status::out_of_memory) + input; }
+
+void store(const StageTimes& times, double* out) {
+  const double values[6] = {times.total, times.prepare, times.scores, times.softmax, times.values, times.output};
+  for (int i = 0; i < 6; ++i)
+    out[i] = values[i];
+}
+
+} // namespace
+
+/// Touched by the JavaScript thread alone, but for `attention` while a run is under way.
+struct AttentionObject::Shared {
+  explicit Shared(const AttentionOptions& options) : attention(options) {}
+
+  /// Tells the garbage collector what this object really weighs; only while idle.
+  void account(napi_env env) {
+    if (retired)
+      return;
+    const auto now = static_cast<std::int64_t>(attention.memory_bytes());
+    std::int64_t total = 0;
+    napi_adjust_external_memory(env, now - bytes, &total);
+    bytes = now;
+  }
+  void retire(napi_env env) {
+    std::int64_t total = 0;
+    napi_adjust_external_memory(env, -bytes, &total);
+    bytes = 0;
+    retired = true;
+  }
+
+  Attention attention;
+  std::int64_t bytes = 0;
+  bool retired = false;
+  bool running = false;
+};
+
+/// A run on a thread of the pool. Uses Node-API directly: when a worker is terminated, completion comes while no
+/// JavaScript can run any more, and must then clean up without raising anything.
+struct AttentionObject::Run {
+  std::shared_ptr<Shared> shared;
+  Request request;
+  StageTimes times;
+  Status status = Status::ok;
+  napi_deferred deferred = nullptr;
+  napi_async_work work = nullptr;
+  napi_ref arrays = nullptr; ///< keeps the arguments alive
+
+  static void execute(napi_env, void* data) {
+    Run& run = *static_cast<Run*>(data);
+    run.status = run.shared->attention.run(run.request.arguments, &run.times);
+  }
+
+  static void complete(napi_env env, napi_status state, void* data) {
+    const std::unique_ptr<Run> run(static_cast<Run*>(data));
+    run->shared->running = false;
+    if (state == napi_ok) {
+      store(run->times, run->request.times);
+      run->shared->account(env);
+      napi_value code;
+      if (napi_create_uint32(env, code_of(run->status), &code) == napi_ok)
+        napi_resolve_deferred(env, run->deferred, code);
+    }
+    napi_delete_reference(env, run->arrays);
+    napi_delete_async_work(env, run->work);
+  }
+};
+
+Napi::Function AttentionObject::constructor(Napi::Env env) {
+  return DefineClass(env, "Attention",
+                     {InstanceMethod<&AttentionObject::run>("run"),
+                      InstanceMethod<&AttentionObject::run_sync>("runSync"),
+                      InstanceMethod<&AttentionObject::memory_bytes>("memoryBytes"),
+                      InstanceMethod<&AttentionObject::dispose>("dispose")});
+}
+
+AttentionObject::AttentionObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<AttentionObject>(info) {
+  if (!info[0].IsObject())
+    reject(info.Env(), "options", "an object");
+  options_ = attention_options(info[0].As<Napi::Object>());
+  shared_ = std::make_shared<Shared>(options_);
+}
+
+void AttentionObject::Finalize(Napi::BasicEnv env) {
+  if (shared_)
+    shared_->retire(env);
+}
+
+void AttentionObject::require_idle(Napi::Env env) const {
+  if (!shared_)
+    reject(env, "attention", "an object that was not disposed");
+  if (shared_->running)
+    reject(env, "attention", "no run under way");
+}
+
+Napi::Value AttentionObject::run_sync(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  require_idle(env);
+  Request request;
+  read_request(info, options_, request);
+  if (request.overlap)
+    return Napi::Number::New(env, code_of_overlap(request.overlap));
+  StageTimes times;
+  const Status status = shared_->attention.run(request.arguments, &times);
+  store(times, request.times);
+  shared_->account(env);
+  return Napi::Number::New(env, code_of(status));
+}
+
+Napi::Value AttentionObject::run(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  require_idle(env);
+  auto run = std::make_unique<Run>();
+  read_request(info, options_, run->request);
+  run->shared = shared_;
+
+  Napi::Array arrays = Napi::Array::New(env, info.Length());
+  for (std::size_t i = 0; i < info.Length(); ++i)
+    arrays.Set(std::uint32_t(i), info[i]);
+
+  napi_value promise;
+  const auto require = [&](napi_status status) {
+    if (status != napi_ok)
+      throw Napi::Error::New(env, "addon: Node-API refused to start a run");
+  };
+  require(napi_create_promise(env, &run->deferred, &promise));
+  if (run->request.overlap) {
+    const Napi::Number code = Napi::Number::New(env, code_of_overlap(run->request.overlap));
+    require(napi_resolve_deferred(env, run->deferred, code));
+    return Napi::Value(env, promise);
+  }
+  require(napi_create_reference(env, arrays, 1, &run->arrays));
+  require(napi_create_async_work(env, nullptr, Napi::String::New(env, "intattn"), Run::execute, Run::complete,
+                                 run.get(), &run->work));
+  require(napi_queue_async_work(env, run->work));
+  run->shared->running = true;
+  run.release(); // complete() takes it
+  return Napi::Value(env, promise);
+}
+
+Napi::Value AttentionObject::memory_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), shared_ ? double(shared_->bytes) : 0);
+}
+
+void AttentionObject::dispose(const Napi::CallbackInfo& info) {
+  if (shared_)
+    shared_->retire(info.Env());
+  shared_.reset();
+}
+
+} // namespace intattn::addon

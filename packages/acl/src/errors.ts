@@ -1,0 +1,89 @@
+/**
+ * What went wrong, for programs:
+ *
+ * - `INVALID_ARGUMENT`: a value has the wrong type or lies outside its range
+ * - `UNKNOWN_OPTION`: a name that does not exist, or that the chosen pipeline, table or engine does not have
+ * - `SHAPE_MISMATCH`: dims, lengths and options do not agree with one another
+ * - `NON_FINITE`: an input holds NaN, an infinity, or a value the pipeline's number format cannot hold
+ * - `UNAVAILABLE`: the engine or instruction set cannot run here
+ * - `BUSY`: `runSync` while an asynchronous run of the same object is under way
+ * - `DISPOSED`: use after `dispose`
+ * - `BUFFER_CHANGED`: an array was detached or resized while a run needed it
+ * - `OUT_OF_MEMORY`: a result or the working memory could not be allocated
+ */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'UNKNOWN_OPTION'
+  | 'SHAPE_MISMATCH'
+  | 'NON_FINITE'
+  | 'UNAVAILABLE'
+  | 'BUSY'
+  | 'DISPOSED'
+  | 'BUFFER_CHANGED'
+  | 'OUT_OF_MEMORY'
+
+export interface ErrorDetails {
+  code: ErrorCode
+  /** The option, input or environment variable at fault, as a path: `heads`, `quantization.key`, `key.dims[2]`. */
+  argument: string
+  expected: string
+  received: string
+}
+
+/** Every error this package raises on purpose. The message is one line: `argument: expected …, received …`. */
+export class IntAttnError extends Error implements ErrorDetails {
+  override readonly name: string = 'IntAttnError'
+  readonly code: ErrorCode
+  readonly argument: string
+  readonly expected: string
+  readonly received: string
+
+  constructor({ code, argument, expected, received }: ErrorDetails, options?: ErrorOptions) {
+    super(`${argument}: expected ${expected}, received ${received}`, options)
+    this.code = code
+    this.argument = argument
+    this.expected = expected
+    this.received = received
+  }
+}
+
+export interface LoaderErrorDetails {
+  /** As in `process.platform` and `process.arch`: `linux-x64`. */
+  platform: string
+  /** Features of this CPU that instruction sets here ask for; empty where the system does not tell. */
+  detectedFeatures: readonly string[]
+  /** Features without which the native engine does not start. */
+  requiredFeatures: readonly string[]
+  /** Every file tried, with what became of it. */
+  tried: readonly { path: string; reason: string }[]
+  /** What to do about it, likeliest first. */
+  remedies: readonly string[]
+}
+
+/** The native engine could not be loaded. */
+export class LoaderError extends IntAttnError implements LoaderErrorDetails {
+  override readonly name: string = 'LoaderError'
+  readonly platform: string
+  readonly detectedFeatures: readonly string[]
+  readonly requiredFeatures: readonly string[]
+  readonly tried: readonly { path: string; reason: string }[]
+  readonly remedies: readonly string[]
+
+  constructor(details: LoaderErrorDetails, options?: ErrorOptions) {
+    const tried = details.tried.map(({ path, reason }) => `${path} (${reason})`).join('; ')
+    super(
+      {
+        code: 'UNAVAILABLE',
+        argument: 'engine',
+        expected: `the native engine to load on ${details.platform}`,
+        received: `no loadable addon: ${tried}. Remedies: ${details.remedies.join('; or ')}`,
+      },
+      options,
+    )
+    this.platform = details.platform
+    this.detectedFeatures = details.detectedFeatures
+    this.requiredFeatures = details.requiredFeatures
+    this.tried = details.tried
+    this.remedies = details.remedies
+  }
+}

@@ -1,0 +1,59 @@
+import { boolean, integer, oneOf, record } from './checks.js'
+import { chooseEngine } from './engines.js'
+import { scopeCode } from './native-codes.js'
+import { rejectNonFinite, requireFinite } from './non-finite.js'
+import { maxHeadDim } from './options.js'
+import { toFloat32 } from './reference/float-tensors.js'
+import { quantizeReference } from './reference/quantize.js'
+import { type Scope, scaleCount } from './scopes.js'
+import { allocate, checkTensor } from './tensors.js'
+import type { EngineName, InstructionSet, Tensor } from './types.js'
+
+export interface QuantizeOptions {
+  /** float32 or float16, [batch, heads, length, headDim] */
+  values: Tensor
+  /** Which values share one scale. */
+  scope: Scope
+  /** Subtract each (batch, head, channel)'s mean over `length` first. Default false. */
+  center?: boolean
+  /** As for {@link Attention}. */
+  engine?: EngineName
+  isa?: InstructionSet
+}
+
+export interface QuantizeResult {
+  /** Same shape as the values, -127 … 127. */
+  quantized: Int8Array
+  /** Real value = scale * integer (+ mean). `tensor`: [1], `head`: [batch, heads], `row`: [.., length], `channel`: [.., headDim]. */
+  scale: Float32Array
+  /** [batch, heads, headDim]; with `center`. */
+  mean?: Float32Array
+}
+
+/**
+ * Symmetric int8 quantization, section 1 of the numeric specification; on the calling thread.
+ *
+ * @throws {@link IntAttnError}
+ */
+export function quantize(given: QuantizeOptions): QuantizeResult {
+  const options = record(given, 'options', ['values', 'scope', 'center', 'engine', 'isa'])
+  const values = checkTensor(options.values, 'values', ['float32', 'float16'])
+  const { dims } = values
+  integer(dims[3], 'values.dims[3]', 1, maxHeadDim)
+  const scope = oneOf<Scope>(options.scope, 'scope', ['tensor', 'head', 'row', 'channel'])
+  const center = options.center !== undefined && boolean(options.center, 'center')
+  const engine = chooseEngine(options.engine, options.isa)
+
+  if (engine.name === 'reference') {
+    requireFinite(values, 'fp32')
+    const problem = { argument: 'values', values: toFloat32(values), dims, scope, center }
+    const { quantized, scale, mean } = quantizeReference(problem)
+    return center ? { quantized, scale, mean } : { quantized, scale }
+  }
+  const quantized = allocate(Int8Array, values.length, 'values')
+  const scale = allocate(Float32Array, scaleCount(scope, dims), 'scope')
+  const mean = center ? allocate(Float32Array, dims[0] * dims[1] * dims[3], 'center') : undefined
+  const native = { scope: scopeCode(scope), isa: engine.isa }
+  if (!engine.addon.quantize(values.data, dims, quantized, scale, mean, native)) rejectNonFinite(values, 'fp32')
+  return mean ? { quantized, scale, mean } : { quantized, scale }
+}

@@ -1,0 +1,22 @@
+import { fail, integer, oneOf, real } from './checks.js'
+import type { Table, TableOptions } from './types.js'
+
+/** An exponential table with every parameter settled; {@link TableOptions} says what they mean. */
+export type ResolvedTable =
+  | { readonly table: 'natural'; readonly clip: number; readonly lutBits: 4 | 5 | 6 }
+  | { readonly table: 'exp2' }
+
+export const tableOptionNames = ['table', 'clip', 'lutBits'] as const
+
+/** Settle and check the table's options. `clip` and `lutBits` belong to `natural` alone. */
+export function resolveTable(options: Record<string, unknown> | TableOptions, byDefault: Table): ResolvedTable {
+  const { table: wanted = byDefault, clip, lutBits } = options as Record<string, unknown>
+  const table = oneOf(wanted, 'table', ['natural', 'exp2'])
+  if (table === 'natural') {
+    const bits = integer(lutBits === undefined ? 5 : lutBits, 'lutBits', 4, 6) as 4 | 5 | 6
+    return { table, clip: real(clip === undefined ? 6.6 : clip, 'clip', 1e-6, 1000), lutBits: bits }
+  }
+  if (clip !== undefined) fail('UNKNOWN_OPTION', 'clip', "no such option with table 'exp2'", clip)
+  if (lutBits !== undefined) fail('UNKNOWN_OPTION', 'lutBits', "no such option with table 'exp2'", lutBits)
+  return { table }
+}

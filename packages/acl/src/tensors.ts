@@ -1,0 +1,117 @@
+import { arrayLength, arrayName, fixedView, isDetached, type NumericArray } from './buffers.js'
+import { anyObject, fail, failWith, integer, oneOf } from './checks.js'
+import { describe } from './describe.js'
+import { IntAttnError } from './errors.js'
+import { type Dims, type Scope, scaleCount } from './scopes.js'
+import type { Tensor, TensorType } from './types.js'
+
+/** A tensor after the border: read once, checked, its data a plain view of fixed length. */
+export interface CheckedTensor {
+  /** The name errors call it by. */
+  readonly argument: string
+  readonly type: TensorType
+  readonly dims: Dims
+  readonly data: NumericArray
+  /** The caller's own array, which decides whether the memory is still there after a run. */
+  readonly source: ArrayBufferView
+  /** Elements the array had when it was checked. */
+  readonly length: number
+  /** A private copy; `int8` only. */
+  readonly scale?: Float32Array
+}
+
+const axes = ['batch', 'heads', 'length', 'headDim']
+const maxDim = 2 ** 32 - 1
+const classes: Record<TensorType, readonly string[]> = {
+  float32: ['Float32Array'],
+  float16: ['Uint16Array', 'Float16Array'],
+  int8: ['Int8Array'],
+}
+
+/** Check a tensor of four dims by itself. */
+export function checkTensor(given: unknown, argument: string, allowed: readonly TensorType[]): CheckedTensor {
+  const { type: givenType, dims: givenDims, data, scale } = anyObject(given, argument) as Partial<Tensor>
+  const type = oneOf(givenType, `${argument}.type`, allowed)
+  const dims = checkDims(givenDims, `${argument}.dims`)
+  const length = elementCount(dims, `${argument}.dims`)
+  const source = checkArray(data, `${argument}.data`, classes[type], length)
+  if (type !== 'int8' && scale !== undefined) {
+    fail('UNKNOWN_OPTION', `${argument}.scale`, `no scale with type '${type}'`, scale)
+  }
+  return { argument, type, dims, data: fixedView(source), source, length }
+}
+
+/** The same tensor with its scales, one per group of `scope`; a tensor of floats comes back as it is. */
+export function withScale(tensor: CheckedTensor, given: unknown, scope: Scope): CheckedTensor {
+  if (tensor.type !== 'int8') return tensor
+  const argument = `${tensor.argument}.scale`
+  const array = checkArray(given, argument, ['Float32Array'], scaleCount(scope, tensor.dims), `scope '${scope}'`)
+  const scale = new Float32Array(fixedView(array) as Float32Array)
+  for (let i = 0; i < scale.length; i++) {
+    if (scale[i]! > 0 && Math.fround(scale[i]! * 128) < Number.POSITIVE_INFINITY) continue
+    fail('INVALID_ARGUMENT', `${argument}[${i}]`, 'a positive number whose 128-fold is a finite float32', scale[i])
+  }
+  return { ...tensor, scale }
+}
+
+/** A typed array of one of the named classes with exactly `length` elements. */
+export function checkArray(
+  value: unknown,
+  argument: string,
+  names: readonly string[],
+  length: number,
+  because = 'the product of dims',
+): ArrayBufferView {
+  const name = arrayName(value)
+  if (name === undefined || !names.includes(name)) fail('INVALID_ARGUMENT', argument, `a ${names.join(' or ')}`, value)
+  const array = value as ArrayBufferView
+  if (arrayLength(array) === length) return array
+  const received = isDetached(array) ? `a detached ${name}` : describe(array)
+  return failWith('SHAPE_MISMATCH', argument, `${length} elements (${because})`, received)
+}
+
+/** Each dim must be the expected one. */
+export function requireDims({ argument, dims }: CheckedTensor, expected: Dims): void {
+  for (const [axis, dim] of expected.entries()) {
+    if (dims[axis] === dim) continue
+    const received = `${dims[axis]} in [${dims.join(', ')}]`
+    failWith('SHAPE_MISMATCH', `${argument}.dims[${axis}]`, `${dim} as in [${expected.join(', ')}]`, received)
+  }
+}
+
+/** A private copy of the visible keys per batch item; undefined when all are. */
+export function checkKeyLengths(given: unknown, batch: number, keyLength: number): Uint32Array | undefined {
+  if (given === undefined) return undefined
+  const isArray = Array.isArray(given) || arrayName(given) === 'Uint32Array'
+  if (!isArray) return fail('INVALID_ARGUMENT', 'keyLengths', 'an array of integers or a Uint32Array', given)
+  const lengths: unknown[] = Array.from(given as ArrayLike<unknown>)
+  if (lengths.length !== batch) {
+    return failWith('SHAPE_MISMATCH', 'keyLengths', `${batch} elements, one per batch item`, describe(given))
+  }
+  return Uint32Array.from(lengths, (length, i) => integer(length, `keyLengths[${i}]`, 0, keyLength))
+}
+
+/** A new array, or an {@link IntAttnError} when there is no memory for it. */
+export function allocate<T>(create: new (length: number) => T, length: number, argument: string): T {
+  try {
+    return new create(length)
+  } catch (cause) {
+    const bytes = length * (create as unknown as { BYTES_PER_ELEMENT: number }).BYTES_PER_ELEMENT
+    const expected = `${bytes} bytes of memory for a ${create.name}`
+    throw new IntAttnError({ code: 'OUT_OF_MEMORY', argument, expected, received: 'less' }, { cause })
+  }
+}
+
+function checkDims(given: unknown, argument: string): Dims {
+  if (!Array.isArray(given) || given.length !== axes.length) {
+    return fail('SHAPE_MISMATCH', argument, `[${axes.join(', ')}]`, given)
+  }
+  const dims = axes.map((_, axis) => integer(given[axis], `${argument}[${axis}]`, 1, maxDim))
+  return dims as unknown as Dims
+}
+
+function elementCount(dims: Dims, argument: string): number {
+  const count = dims.reduce((product, dim) => product * dim, 1)
+  if (count <= Number.MAX_SAFE_INTEGER) return count
+  return failWith('SHAPE_MISMATCH', argument, 'a product that memory can hold', `[${dims.join(', ')}]`)
+}

@@ -1,0 +1,214 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, test } from 'vitest'
+import { engines, LoaderError } from '../src/index.js'
+import { type Addon, loadAddon } from '../src/native.js'
+import { compiledApi } from './support/compile.js'
+import { errorOf, expectTyped } from './support/errors.js'
+
+describe('engines', () => {
+  test('are listed with their instruction sets, and why any cannot run here', () => {
+    const [native, reference] = engines()
+    expect(reference).toEqual({ name: 'reference', available: true, instructionSets: [] })
+    expect(native).toMatchObject({ name: 'native', available: true })
+    const names = native!.instructionSets.map(({ name }) => name)
+    expect(names).toEqual(['scalar', 'avx2', 'avx512vnni', 'neon-dotprod', 'neon-i8mm'])
+    for (const { available, compiled, reason } of native!.instructionSets) {
+      expect(available && !compiled).toBe(false)
+      expect(reason === undefined).toBe(available)
+    }
+  })
+
+  test('the scalar instruction set runs everywhere', () => {
+    expect(engines()[0]!.instructionSets[0]).toEqual({ name: 'scalar', compiled: true, available: true, requires: '' })
+  })
+})
+
+describe('an addon that does not load', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'intattn-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  test('every file tried is listed with its reason, and what to do', async () => {
+    const broken = join(folder, 'broken.node')
+    writeFileSync(broken, 'not a shared library')
+    const missing = join(folder, 'missing.node')
+    const error = expectTyped(await errorOf(() => loadAddon([missing, broken])), 'UNAVAILABLE', 'engine') as LoaderError
+    expect(error).toBeInstanceOf(LoaderError)
+    expect(error.platform).toBe(`${process.platform}-${process.arch}`)
+    expect(error.tried.map(({ path }) => path)).toEqual([missing, broken])
+    expect(error.tried[0]!.reason).toBe('no such file')
+    expect(error.remedies.join()).toContain('npm run build')
+    expect(error.message).toContain(broken)
+    expect(error.cause).toBeInstanceOf(Error)
+    if (process.platform === 'linux') expect(error.detectedFeatures.length).toBeGreaterThan(0)
+  })
+
+  test('without the addon, the reference engine works if asked for, and nothing else', () => {
+    const orphan = join(folder, 'orphan.mjs')
+    writeFileSync(
+      orphan,
+      `import { readFileSync } from 'node:fs'
+       const source = readFileSync(new URL(${JSON.stringify(compiledApi.href)}), 'utf8')
+       const { Attention, engines, LoaderError } = await import('data:text/javascript,' + encodeURIComponent(
+         source.replaceAll('import.meta.url', ${JSON.stringify(JSON.stringify(`file://${folder}/api.mjs`))})))
+       const options = { heads: 1, headDim: 1 }
+       try { new Attention(options) } catch (error) {
+         if (!(error instanceof LoaderError)) throw error
+         console.log(error.tried[0].reason)
+       }
+       console.log(new Attention({ ...options, engine: 'reference' }).engine)
+       const [native, reference] = engines()
+       console.log(native.available, native.reason.includes('no such file'), reference.available)`,
+    )
+    const { stdout, stderr } = spawnSync(process.execPath, [orphan], { encoding: 'utf8' })
+    expect(stderr).toBe('')
+    expect(stdout).toBe('no such file\nreference\nfalse true true\n')
+  })
+})
+
+describe('processes', () => {
+  const run = (body: string) => {
+    const code = `import { Worker } from 'node:worker_threads'
+      import { Attention } from ${JSON.stringify(compiledApi.href)}
+      const data = new Float32Array(2 * 2000 * 64)
+      const heavy = { type: 'float32', dims: [1, 2, 2000, 64], data }
+      const inputs = { query: heavy, key: heavy, value: heavy }
+      const attention = new Attention({ heads: 2, headDim: 64, threads: 2 })
+      ${body}`
+    const { status, signal, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+      encoding: 'utf8',
+    })
+    expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
+  }
+
+  test('leave in the middle of a run', () => run('attention.run(inputs); process.exit(0)'))
+  test('leave with runs queued and nobody waiting', () => run('attention.run(inputs); attention.run(inputs)'))
+  test('leave without dispose', () => run('attention.runSync(inputs)'))
+  test('collect objects that nobody disposed', () =>
+    run(`for (let i = 0; i < 300; i++) new Attention({ heads: 2, headDim: 64, threads: 2 }).runSync({
+           query: { ...heavy, dims: [1, 2, 1, 64], data: data.subarray(0, 128) }, key: heavy, value: heavy })`))
+
+  test('load the addon in a worker alone, and unload it', () => {
+    const code = `const { Worker } = require('node:worker_threads')
+      const body = "import(" + JSON.stringify(${JSON.stringify(compiledApi.href)}) + ").then(({ Attention }) => {" +
+        "new Attention({ heads: 1, headDim: 8, threads: 2 }).run({ query: t(), key: t(), value: t() });" +
+        "function t() { return { type: 'float32', dims: [1, 1, 4000, 8], data: new Float32Array(32000) } } })"
+      const next = (left) => left && new Worker(body, { eval: true }).on('exit', () => next(left - 1))
+      next(5)`
+    const { status, signal, stderr } = spawnSync(process.execPath, ['-e', code], { encoding: 'utf8' })
+    expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
+  })
+})
+
+describe('the border of the addon, should TypeScript ever let something through', () => {
+  const path = fileURLToPath(new URL('../build/Release/intattn.node', import.meta.url))
+  const addon = createRequire(import.meta.url)(path) as Addon
+  const options = {
+    pipeline: 3,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 4,
+    causal: false,
+    softmaxScale: 0.5,
+    queryScope: 2,
+    keyScope: 1,
+    valueScope: 3,
+    smoothKey: true,
+    centerValue: true,
+    threads: 1,
+    isa: 'scalar',
+    table: 1,
+    clip: 6.6,
+    lutBits: 5,
+    normalization: 1,
+  }
+  const good = (): unknown[] => [
+    1,
+    3,
+    5,
+    new Float32Array(24),
+    undefined,
+    new Float32Array(20),
+    undefined,
+    new Float32Array(20),
+    undefined,
+    undefined,
+    new Float32Array(24),
+    undefined,
+    new Float64Array(6),
+  ]
+
+  test.each([
+    [0, 2],
+    [0, 2 ** 52],
+    [1, -1],
+    [1, Number.NaN],
+    [2, 6],
+    [2, 1.5],
+    [3, new Float32Array(23)],
+    [3, new Float64Array(24)],
+    [3, new Int8Array(24)],
+    [5, undefined],
+    [7, new Float32Array(21)],
+    [9, Uint32Array.of(6)],
+    [9, Uint32Array.of(1, 2)],
+    [10, new Float32Array(23)],
+    [10, new Int8Array(24)],
+    [11, { scores: new Int32Array(29) }],
+    [12, new Float64Array(5)],
+  ])('argument %i wrong', (position, bad) => {
+    const attention = new addon.Attention(options)
+    for (const run of [attention.run, attention.runSync]) {
+      const given = good()
+      given[position] = bad
+      expect(() => Reflect.apply(run, attention, given)).toThrow(/addon: /)
+    }
+    expect(Reflect.apply(attention.runSync, attention, good())).toBe(0)
+  })
+
+  test.each([
+    { heads: 0 },
+    { kvHeads: 3 },
+    { headDim: 1025 },
+    { pipeline: 4 },
+    { keyScope: 2 },
+    { threads: 0 },
+    { lutBits: 9 },
+    { clip: 0 },
+    { softmaxScale: Number.NaN },
+    { isa: 'neon-i8mm-not' },
+  ])('options %o', (bad) => {
+    expect(() => new addon.Attention({ ...options, ...bad })).toThrow(/addon: /)
+  })
+
+  test('output in the memory of an input', () => {
+    const attention = new addon.Attention(options)
+    for (const [position, code] of [
+      [3, 5],
+      [5, 6],
+      [7, 7],
+    ] as const) {
+      const given = good()
+      const buffer = new SharedArrayBuffer(400)
+      const { length } = given[position] as Float32Array
+      given[position] = new Float32Array(buffer, 0, length)
+      given[10] = new Float32Array(buffer, 4 * length - 4, 24)
+      expect(Reflect.apply(attention.runSync, attention, given)).toBe(code)
+    }
+  })
+
+  test('one run at a time, none after dispose', async () => {
+    const attention = new addon.Attention(options)
+    const run = Reflect.apply(attention.run, attention, good())
+    expect(() => Reflect.apply(attention.run, attention, good())).toThrow(/addon: /)
+    expect(() => Reflect.apply(attention.runSync, attention, good())).toThrow(/addon: /)
+    attention.dispose()
+    expect(await run).toBe(0)
+    expect(() => Reflect.apply(attention.runSync, attention, good())).toThrow(/addon: /)
+    expect(attention.memoryBytes()).toBe(0)
+  })
+})

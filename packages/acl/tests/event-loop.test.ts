@@ -1,0 +1,36 @@
+import { performance } from 'node:perf_hooks'
+import { expect, test } from 'vitest'
+import { Attention, pipelines } from '../src/index.js'
+import { fastestIsa } from './support/instruction-sets.js'
+import { Random } from './support/random.js'
+import { tensor } from './support/tensors.js'
+
+test.each(pipelines)('the event loop keeps turning while a %s run is under way', async (pipeline) => {
+  const [length, heads] = [3000, 6]
+  const random = new Random(11)
+  const draw = () => tensor('float32', [1, heads, length, 64], random.normals(heads * length * 64))
+  const inputs = { query: draw(), key: draw(), value: draw() }
+  using attention = new Attention({ pipeline, heads, headDim: 64, threads: 1, isa: fastestIsa })
+  await attention.run(inputs)
+
+  let turns = 0
+  let longestGap = 0
+  let last = performance.now()
+  let running = true
+  const turn = () => {
+    const now = performance.now()
+    longestGap = Math.max(longestGap, now - last)
+    last = now
+    turns++
+    if (running) setTimeout(turn, 1)
+  }
+  turn()
+  const start = performance.now()
+  await attention.run(inputs)
+  running = false
+  const elapsed = performance.now() - start
+
+  // A blocked loop would turn once or twice, with a gap as long as the run.
+  expect(turns, `${turns} turns in ${elapsed} ms`).toBeGreaterThan(Math.min(20, elapsed / 10))
+  expect(longestGap, `longest gap of a run of ${elapsed} ms`).toBeLessThan(elapsed / 2)
+})
