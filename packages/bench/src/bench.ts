@@ -1,0 +1,167 @@
+import { Attention, type StageTimes } from '@intattn/acl'
+import { type Accuracy, compare, exactAttention } from './accuracy.js'
+import type { Options } from './cli.js'
+import { type OwnContender, openContender, type Variant, variants } from './contenders.js'
+import { type Input, usefulMacs } from './input.js'
+import { type Contender, interleave, planRounds, type Turn } from './measure.js'
+import { loadOnnxruntime, type Peer, type PeerContender } from './peers/onnxruntime.js'
+import type { Progress } from './progress.js'
+import { Random } from './random.js'
+import { type PeerResult, problemOf, type Result, type TableResult } from './results.js'
+import { requireMemory, sources } from './sources.js'
+import { medianOf, summarize } from './statistics.js'
+
+function plannedVariants({ pipelines, preset, engine, isa, inputType, threads }: Options): Variant[] {
+  const chosen = inputType === 'int8' ? pipelines.filter((name) => name === 'int8' || name === 'int') : pipelines
+  const asked = { ...(engine && { engine }), ...(isa && { isa }) }
+  // An engine that cannot run here is told of before anything is read or made.
+  const probe = new Attention({ heads: 1, headDim: 1, threads: 1, ...asked })
+  probe.dispose()
+  const counts = probe.engine === 'reference' ? [1] : threads
+  return variants(chosen, counts, preset).map((variant) => ({ ...variant, ...asked }))
+}
+
+/** What runs on one input. */
+interface Field {
+  own: { variant: Variant; contender: OwnContender }[]
+  peers: { threads: number; contender: PeerContender }[]
+}
+
+async function close({ own, peers }: Field): Promise<void> {
+  for (const { contender } of own) contender.dispose()
+  for (const { contender } of peers) await contender.release()
+}
+
+async function open(input: Input, options: Options, planned: readonly Variant[], peer?: Peer): Promise<Field> {
+  const field: Field = { own: [], peers: [] }
+  const output = new Float32Array(input.query.length)
+  try {
+    for (const variant of planned) {
+      field.own.push({ variant, contender: openContender(variant, input, options.inputType, output) })
+    }
+    if (!peer) return field
+    const scores = input.causal ? 4 * input.batch * input.heads * input.queryLength * input.keyLength : 0
+    requireMemory('--peer', `causal scores, which ${peer.name} stores,`, scores)
+    for (const threads of new Set(planned.map((variant) => variant.threads))) {
+      field.peers.push({ threads, contender: await peer.open(input, threads) })
+    }
+    return field
+  } catch (error) {
+    await close(field)
+    throw error
+  }
+}
+
+function medianStages(turns: readonly Turn[]): Omit<StageTimes, 'total'> {
+  const medianStage = (name: keyof StageTimes) => medianOf(turns.map(({ stages }) => stages?.[name] ?? 0))
+  return {
+    prepare: medianStage('prepare'),
+    scores: medianStage('scores'),
+    softmax: medianStage('softmax'),
+    values: medianStage('values'),
+    output: medianStage('output'),
+  }
+}
+
+async function measureInput(
+  input: Input,
+  options: Options,
+  { own, peers }: Field,
+  progress: Progress,
+): Promise<TableResult> {
+  const contenders = [...own, ...peers].map(({ contender }) => contender)
+  progress.begin('accuracy', contenders.length + 1)
+  const exact = exactAttention(input)
+  progress.step()
+  const accuracies = new Map<Contender, Accuracy>()
+  let roundMs = 0
+  for (const contender of contenders) {
+    roundMs += (await contender.run()).ms
+    accuracies.set(contender, compare(contender.output(), exact, input))
+    progress.step()
+  }
+  const rounds = planRounds(roundMs, options)
+  progress.begin(`L ${input.keyLength} d ${input.headDim}`, rounds.warmup + rounds.runs)
+  const idle = peers.map(({ contender }) => contender.idle)
+  const turns = await interleave([...contenders, ...idle], rounds, new Random(options.seed), () => progress.step())
+
+  const problem = problemOf(input, options.inputType, options.seed)
+  const macs = usefulMacs(input)
+  const timing = (contender: Contender, threads: number) => {
+    const samplesMs = turns.get(contender)!.map(({ ms }) => ms)
+    const summary = summarize(samplesMs)
+    const gmacPerSecond = macs / summary.medianMs / 1e6
+    return {
+      ...problem,
+      threads,
+      ...rounds,
+      ...summary,
+      samplesMs,
+      gmacPerSecond,
+      accuracy: accuracies.get(contender)!,
+    }
+  }
+  const results = own.map(({ variant: { pipeline, preset, threads }, contender }): Result => {
+    const ownTurns = turns.get(contender)!
+    return {
+      pipeline,
+      engine: contender.engine,
+      isa: contender.isa,
+      preset,
+      ...timing(contender, threads),
+      stagesMs: medianStages(ownTurns),
+      callOverheadUs: 1000 * medianOf(ownTurns.map(({ callOverheadMs = 0 }) => callOverheadMs)),
+      memoryBytes: contender.memoryBytes,
+      ratioToFp32: null,
+    }
+  })
+  for (const result of results) {
+    const fp32 = results.find(({ pipeline, threads }) => pipeline === 'fp32' && threads === result.threads)
+    if (fp32) result.ratioToFp32 = fp32.medianMs / result.medianMs
+  }
+  const peerResults = peers.map(({ threads, contender }): PeerResult => {
+    const { name, version } = contender
+    const callOverheadMs = medianOf(turns.get(contender.idle)!.map(({ ms }) => ms))
+    // The peer takes float32, whatever ours are given.
+    return { name, version, ...timing(contender, threads), inputType: 'float32', callOverheadMs }
+  })
+  return { problem, rounds, results, peers: peerResults }
+}
+
+/** Who is told how far the measuring is. */
+export interface Listener {
+  /** Whatever could be checked has been; the measuring begins. */
+  onStart(): void
+  /** One input is done. */
+  onTable(table: TableResult): void
+}
+
+/**
+ * Measures what the flags ask for, one input after the other.
+ *
+ * @throws UsageError or IntAttnError, before anything is measured where possible
+ */
+export async function bench(
+  options: Options,
+  progress: Progress,
+  { onStart, onTable }: Listener,
+): Promise<TableResult[]> {
+  const planned = plannedVariants(options)
+  const inputs = sources(options)
+  const peer = options.peer && (await loadOnnxruntime())
+  const tables: TableResult[] = []
+  for (const source of inputs) {
+    const input = source()
+    const field = await open(input, options, planned, peer)
+    if (tables.length === 0) onStart()
+    try {
+      const table = await measureInput(input, options, field, progress)
+      progress.stop()
+      onTable(table)
+      tables.push(table)
+    } finally {
+      await close(field)
+    }
+  }
+  return tables
+}

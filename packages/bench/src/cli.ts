@@ -1,0 +1,181 @@
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import {
+  type EngineName,
+  type InstructionSet,
+  type Pipeline,
+  type Preset,
+  pipelines,
+  type TensorType,
+} from '@intattn/acl'
+import { Command, CommanderError } from 'commander'
+import { type Synthetic, synthetics } from './synthetic.js'
+import { UsageError } from './usage-error.js'
+
+const isas: readonly InstructionSet[] = ['scalar', 'avx2', 'avx512vnni', 'neon-dotprod', 'neon-i8mm']
+const inputTypes = ['float32', 'float16', 'int8'] as const satisfies readonly TensorType[]
+
+/** What the flags ask for; what is absent is chosen by the benchmark. */
+export interface Options {
+  pipelines: readonly Pipeline[]
+  lengths?: readonly number[]
+  headDims?: readonly number[]
+  heads?: number
+  kvHeads?: number
+  causal?: boolean
+  warmup?: number
+  runs?: number
+  threads: readonly number[]
+  engine?: EngineName
+  isa?: InstructionSet
+  preset?: Preset
+  /** Path of a safetensors file. */
+  input?: string
+  inputType: (typeof inputTypes)[number]
+  synthetic?: Synthetic
+  seed: number
+  peer?: 'onnxruntime'
+  /** Path of a file, or `-`. */
+  json?: string
+}
+
+/** Version of this package. */
+export const version: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
+
+const EPILOG = `
+Without flags: the bundled real input (query, key and value of one layer of a language model on 1024 tokens of text),
+the four pipelines as in the paper and the fused int pipeline with the preset precise; as many rounds as fit the time.
+--L, --d, --heads, --kv-heads without --input, or --synthetic: random data.
+
+Pipelines: 0 fp32, 1 fp16, 2 int8 (int8 products, float softmax), 3 int (integer softmax too).
+
+Examples:
+  npm run bench
+  npm run bench -- --L 1024,4096 --d 128 --threads 1 --peer onnxruntime
+  npm run bench -- --pipe 3 --L 2048 --threads 1,2 --json result.json`
+
+function integer(flag: string, text: string, least: number, most: number): number {
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= least && value <= most)) throw new UsageError(flag, `an integer ${least} … ${most}`, `'${text}'`)
+  return value
+}
+
+function integers(flag: string, text: string, least: number, most: number): number[] {
+  return [...new Set(text.split(',').map((item) => integer(flag, item.trim(), least, most)))]
+}
+
+function oneOf<T extends string>(flag: string, text: string, choices: readonly T[]): T {
+  const choice = choices.find((candidate) => candidate === text)
+  if (choice === undefined) throw new UsageError(flag, `one of ${choices.join(', ')}`, `'${text}'`)
+  return choice
+}
+
+function pipelineList(text: string): Pipeline[] {
+  if (text === 'all') return [...pipelines]
+  const chosen = text.split(',').map((item) => {
+    const index = pipelines.findIndex((name, number) => item === name || item === String(number))
+    if (index < 0) throw new UsageError('--pipe', 'some of 0, 1, 2, 3, or all', `'${text}'`)
+    return index
+  })
+  return pipelines.filter((_, index) => chosen.includes(index))
+}
+
+function createCommand(): Command {
+  const command = new Command('intattn-bench')
+    .description('Measures integer attention beside the baselines: latency, accuracy, speed-up.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({ outputError() {} })
+    .addHelpText('after', EPILOG)
+  const number = (flag: string, text: string, least: number, most: number) =>
+    command.option(`${flag} <number>`, text, (value: string) => integer(flag, value, least, most))
+  const list = (flag: string, text: string, least: number, most: number) =>
+    command.option(`${flag} <list>`, text, (value: string) => integers(flag, value, least, most))
+  const choice = (flag: string, text: string, choices: readonly string[]) =>
+    command.option(`${flag} <name>`, `${text}: ${choices.join(', ')}`, (value: string) => oneOf(flag, value, choices))
+
+  command.option('--pipe <list>', 'pipelines 0, 1, 2, 3, or all (default: all)', pipelineList)
+  list('--L', 'sequence lengths; the first L tokens of an input (default: all of the input, else 1024)', 1, 2 ** 24)
+  list('--d', "head dims (default: the input's, else 128)", 1, 1024)
+  number('--heads', "query heads (default: the input's, else 1)", 1, 65536)
+  number('--kv-heads', "key and value heads, a divisor of the heads (default: the input's, else as many)", 1, 65536)
+  command.option('--causal', 'query i sees keys 0 … i only (default: as the input says, else no)')
+  command.option('--no-causal', 'every query sees every key')
+  number('--warmup', 'unmeasured rounds (default: 10, fewer when slow)', 0, 1_000_000)
+  number('--runs', 'measured rounds (default: 100, fewer when slow)', 1, 1_000_000)
+  list('--threads', 'threads (default: all)', 1, 256)
+  choice('--engine', 'who computes', ['native', 'reference'])
+  choice('--isa', 'instruction set of the native engine (default: the fastest here)', isas)
+  choice('--preset', 'of int8 and int (default: paper, and int also with precise)', ['paper', 'precise'])
+  command.option('--input <file>', 'safetensors file with query, key and value [batch, heads, length, headDim]')
+  choice('--input-type', 'what the pipelines are given (default float32)', inputTypes)
+  choice('--synthetic', 'random data', synthetics)
+  number('--seed', 'of random data and of the order of turns (default: 1)', 0, 2 ** 32 - 1)
+  choice('--peer', 'also measure', ['onnxruntime'])
+  command.option('--json <file>', 'also write the results as JSON; - for stdout, without the table')
+  return command
+}
+
+function usageErrorOf(error: CommanderError, command: Command): UsageError {
+  const [, named = ''] = /'([^']*)'/.exec(error.message) ?? []
+  const [flag = named] = named.split(' ', 1)
+  switch (error.code) {
+    case 'commander.unknownOption': {
+      const [, meant] = /\(Did you mean (.*)\?\)/.exec(error.message) ?? []
+      return new UsageError(flag, meant ? `a known flag, such as ${meant}` : 'a known flag (see --help)', `'${flag}'`)
+    }
+    case 'commander.optionMissingArgument':
+      return new UsageError(flag, 'a value', 'nothing')
+    default: {
+      const [extra = ''] = command.args
+      return new UsageError(`'${extra}'`, 'flags only (see --help)', `'${extra}'`)
+    }
+  }
+}
+
+function checkTogether(options: Options): void {
+  const { input, synthetic, heads, kvHeads, inputType, engine, isa } = options
+  if (input !== undefined && synthetic !== undefined) {
+    throw new UsageError('--synthetic', 'no --input beside it', `--input '${input}'`)
+  }
+  if (heads !== undefined && kvHeads !== undefined && heads % kvHeads !== 0) {
+    throw new UsageError('--kv-heads', `a divisor of the ${heads} heads`, `${kvHeads}`)
+  }
+  if (inputType === 'int8' && options.pipelines.every((name) => name === 'fp32' || name === 'fp16')) {
+    throw new UsageError('--input-type', 'float32 or float16, for the pipelines 0 and 1', "'int8'")
+  }
+  if (engine === 'reference' && isa !== undefined) {
+    throw new UsageError('--isa', 'no --engine reference beside it', `'${isa}'`)
+  }
+}
+
+/**
+ * Reads the flags.
+ *
+ * @param flags without node and script
+ * @returns undefined when `--help` or `--version` has been printed
+ * @throws UsageError
+ */
+export function parseFlags(flags: readonly string[]): Options | undefined {
+  const command = createCommand()
+  try {
+    command.parse(flags, { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return undefined
+    throw usageErrorOf(error, command)
+  }
+  const { pipe, L, d, ...others } = command.opts()
+  const inputType = others.inputType ?? 'float32'
+  const options: Options = {
+    ...others,
+    ...(L && { lengths: L }),
+    ...(d && { headDims: d }),
+    pipelines: pipe ?? (inputType === 'int8' ? ['int8', 'int'] : pipelines),
+    threads: others.threads ?? [Math.min(256, availableParallelism())],
+    inputType,
+    seed: others.seed ?? 1,
+  }
+  checkTogether(options)
+  return options
+}

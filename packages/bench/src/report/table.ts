@@ -1,0 +1,166 @@
+import Table from 'cli-table3'
+import type { Machine } from '../machine.js'
+import { type PeerResult, type Problem, type Result, ratioToPeer, type TableResult } from '../results.js'
+import { extremes, medianOf } from '../statistics.js'
+
+const NONE = '–'
+/** From this ratio of p95 to median on, the reader is warned. */
+const NOISY = 1.5
+const FRAME = {
+  ...{ top: '', 'top-left': '', 'top-mid': '', 'top-right': '' },
+  ...{ bottom: '', 'bottom-left': '', 'bottom-mid': '', 'bottom-right': '' },
+  ...{ left: '', middle: '  ', right: '' },
+  ...{ 'left-mid': '', mid: '─', 'mid-mid': '──', 'right-mid': '' },
+}
+const stages = ['prepare', 'scores', 'softmax', 'values', 'output'] as const
+
+function milliseconds(ms: number): string {
+  return ms.toFixed(ms < 1 ? 4 : ms < 10 ? 3 : ms < 100 ? 2 : 1)
+}
+
+function small(value: number): string {
+  return value !== 0 && value < 1e-3 ? value.toExponential(1) : value.toFixed(4)
+}
+
+function ratio(value: number | null): string {
+  return value === null ? NONE : value.toFixed(2)
+}
+
+/** Each stage's part of the total in %; what is missing to 100 is waiting. */
+function stageShares({ stagesMs, medianMs, engine }: Result): string {
+  if (engine === 'reference') return NONE
+  return stages.map((stage) => `${Math.round((100 * stagesMs[stage]) / medianMs)}`.padStart(3)).join(' ')
+}
+
+function problemTitle({ L, queryLength, d, heads, kvHeads, batch, causal, input, inputType }: Problem): string {
+  const queries = queryLength === L ? '' : `, ${queryLength} queries`
+  const items = batch === 1 ? '' : `, batch ${batch}`
+  const mask = causal ? ', causal' : ''
+  return `L ${L}${queries}, d ${d}, heads ${heads}, kvHeads ${kvHeads}${items}${mask}; ${input}; ${inputType} in`
+}
+
+/** The first lines: what the numbers depend on. */
+export function formatMachine(machine: Machine): string {
+  const { cpu, cores, availableThreads, memoryGiB, power, load, os, arch, node, version, commit, engines } = machine
+  const sets = engines
+    .flatMap(({ instructionSets }) => instructionSets.filter(({ available }) => available))
+    .map(({ name, requires }) => (requires ? `${name} (${requires})` : name))
+  return [
+    `intattn-bench ${version}${commit ? `, commit ${commit}` : ''}`,
+    `cpu      ${cpu}, ${cores} cores (${availableThreads} for this process), ${memoryGiB} GiB${power ? `, ${power}` : ''}, load ${load}`,
+    `isa      ${sets.join(', ') || 'none'}`,
+    `system   ${os} ${arch}, Node ${node}`,
+    '',
+  ].join('\n')
+}
+
+interface Column {
+  head: string
+  own(result: Result): string
+  peer(result: PeerResult): string
+}
+
+/** A column that reads the same for a peer. */
+const column = (head: string, text: (timing: Result | PeerResult) => string): Column => ({
+  head,
+  own: text,
+  peer: text,
+})
+/** A column that a peer leaves open. */
+const ownColumn = (head: string, own: (result: Result) => string): Column => ({ head, own, peer: () => NONE })
+
+/** The columns of names, and those of numbers. */
+function columnsOf({ results, peers }: TableResult): { names: Column[]; numbers: Column[] } {
+  const severalThreads = new Set(results.map(({ threads }) => threads)).size > 1
+  const [peer] = peers
+  return {
+    names: [
+      { head: 'pipeline', own: ({ pipeline }) => pipeline, peer: () => 'fp32' },
+      { head: 'engine', own: ({ engine }) => engine, peer: ({ name }) => name },
+      ownColumn('isa', ({ isa }) => isa ?? NONE),
+      ownColumn('preset', ({ preset }) => preset ?? NONE),
+    ],
+    numbers: [
+      ...(severalThreads ? [column('threads', ({ threads }) => `${threads}`)] : []),
+      column('min ms', ({ minMs }) => milliseconds(minMs)),
+      column('median ms', ({ medianMs }) => milliseconds(medianMs)),
+      column('p95 ms', ({ p95Ms }) => milliseconds(p95Ms)),
+      column('GMAC/s', ({ gmacPerSecond }) => gmacPerSecond.toFixed(1)),
+      ownColumn('x fp32', ({ ratioToFp32 }) => ratio(ratioToFp32)),
+      ...(peer ? [ownColumn(`x ${peer.name}`, (result) => ratio(ratioToPeer(result, peers)))] : []),
+      column('rel. L2', ({ accuracy }) => small(accuracy.relL2)),
+      column('cosine', ({ accuracy }) => accuracy.cosine.toFixed(5)),
+      ownColumn('prep QK soft PV out %', stageShares),
+    ],
+  }
+}
+
+/** One problem: a title, and a row for each contender. */
+export function formatTable(result: TableResult): string {
+  const { problem, rounds, results, peers } = result
+  const { names, numbers } = columnsOf(result)
+  const columns = [...names, ...numbers]
+  const table = new Table({
+    head: columns.map(({ head }) => head),
+    colAligns: [...names.map(() => 'left' as const), ...numbers.map(() => 'right' as const)],
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0, compact: true },
+    chars: FRAME,
+  })
+  table.push(...results.map((row) => columns.map(({ own }) => own(row))))
+  table.push(...peers.map((row) => columns.map(({ peer }) => peer(row))))
+  const threads = [...new Set(results.map((row) => row.threads))].join(', ')
+  const { warmup, runs } = rounds
+  return `${problemTitle(problem)}; threads ${threads}; warmup ${warmup}, runs ${runs}\n${table.toString()}\n`
+}
+
+/** The last lines: what the columns mean, and what to keep in mind. */
+export function formatNotes(tables: readonly TableResult[]): string {
+  const results = tables.flatMap((table) => table.results)
+  const peers = tables.flatMap((table) => table.peers)
+  const timings = [...results, ...peers]
+  const overheadUs = medianOf(results.map(({ callOverheadUs }) => callOverheadUs))
+  const notes = [
+    'ms: inside the engine, contenders in turn, in random order each round. ' +
+      `A call from TypeScript takes ${overheadUs.toFixed(1)} µs more.`,
+    'GMAC/s: useful multiply-accumulates, 2 x visible (query, key) pairs x d x heads, at the median.',
+    'x fp32: ratio of medians, fp32 over this row. %: shares of the median; the rest is waiting.',
+    'rel. L2, cosine: to attention in float64 of the float32 input.',
+  ]
+  for (const { problem, results: rows } of tables) {
+    const compared = rows[0]?.accuracy.rows ?? problem.queryLength
+    if (compared === problem.queryLength) continue
+    notes.push(
+      `L ${problem.L}, d ${problem.d}: accuracy from ${compared} of ${problem.queryLength} queries of each head.`,
+    )
+  }
+  const memoryMiB = Math.max(...results.map(({ memoryBytes }) => memoryBytes)) / 2 ** 20
+  if (memoryMiB > 0) notes.push(`Working memory beside inputs and output: at most ${memoryMiB.toFixed(1)} MiB a row.`)
+  if (results.some(({ inputType }) => inputType === 'int8')) {
+    notes.push('int8 in: query, key and value are quantized before the time is taken.')
+  }
+  const [peer] = peers
+  if (peer) {
+    const [least, most] = extremes(peers.map(({ callOverheadMs }) => callOverheadMs * 1000)).map((us) => us.toFixed(0))
+    const overhead = least === most ? least : `${least} … ${most}`
+    notes.push(
+      `${peer.name} ${peer.version}: com.microsoft.MultiHeadAttention, float32 in, timed from JavaScript; ` +
+        `x ${peer.name} leaves out ${overhead} µs, the time of its call on one token.`,
+    )
+    if (peers.some(({ heads, kvHeads }) => heads !== kvHeads)) {
+      notes.push(
+        `${peer.name}: the operator has no grouped heads; keys and values are repeated before the time is taken.`,
+      )
+    }
+    if (peers.some(({ causal }) => causal)) {
+      notes.push(`${peer.name}: under a causal mask the operator stores heads x L x L scores, masked ones too.`)
+    }
+  }
+  const noisy = timings.filter(({ p95Ms, medianMs }) => p95Ms > NOISY * medianMs).length
+  if (noisy > 0) {
+    const [, worst] = extremes(timings.map(({ p95Ms, medianMs }) => p95Ms / medianMs))
+    notes.push(
+      `Noisy: in ${noisy} of ${timings.length} rows p95 is up to ${worst.toFixed(1)} times the median. Is the machine idle?`,
+    )
+  }
+  return `${notes.join('\n')}\n`
+}

@@ -1,0 +1,56 @@
+import os from 'node:os'
+import type { Options } from './cli.js'
+import { bundledInput, firstTokens, type Input, loadInput } from './input.js'
+import { synthesize } from './synthetic.js'
+import { UsageError } from './usage-error.js'
+
+const DEFAULT_LENGTH = 1024
+const DEFAULT_HEAD_DIM = 128
+
+/** An input that is made when its turn comes. */
+export type Source = () => Input
+
+/** @throws UsageError for what is more than the memory of this machine */
+export function requireMemory(flag: string, what: string, bytes: number): void {
+  const gibibytes = (count: number) => `${(count / 2 ** 30).toFixed(1)} GiB`
+  if (bytes <= os.totalmem()) return
+  throw new UsageError(flag, `${what} within the memory, ${gibibytes(os.totalmem())}`, gibibytes(bytes))
+}
+
+function synthetic(options: Options): Source[] {
+  const { lengths = [DEFAULT_LENGTH], headDims = [DEFAULT_HEAD_DIM], heads = options.kvHeads ?? 1 } = options
+  const { kvHeads = heads, synthetic: kind = 'normal', causal = false, seed } = options
+  return headDims.flatMap((headDim) =>
+    lengths.map((length) => {
+      // Query, key, value and output in float32, the exact output in float64.
+      requireMemory('--L', 'tensors', length * headDim * (4 * (2 * heads + 2 * kvHeads) + 8 * heads))
+      return () => synthesize(kind, { heads, kvHeads, length, headDim, causal, seed })
+    }),
+  )
+}
+
+function fromFile(options: Options, path: string): Source[] {
+  const input = loadInput(path)
+  const { heads = input.heads, kvHeads = input.kvHeads, headDims = [input.headDim], causal = input.causal } = options
+  const expect = (flag: string, own: number, asked: number) => {
+    if (asked !== own) throw new UsageError(flag, `${own}, as in the input`, `${asked}`)
+  }
+  for (const headDim of headDims) expect('--d', input.headDim, headDim)
+  expect('--heads', input.heads, heads)
+  expect('--kv-heads', input.kvHeads, kvHeads)
+  const whole = { ...input, causal }
+  const inputs = options.lengths?.map((length) => firstTokens(whole, length)) ?? [whole]
+  return inputs.map((problem) => () => problem)
+}
+
+/**
+ * The inputs to measure on: of the file named, else random when a shape or a kind of random data is, else the bundled one.
+ *
+ * @throws UsageError
+ */
+export function sources(options: Options): Source[] {
+  if (options.input !== undefined) return fromFile(options, options.input)
+  const { synthetic: kind, lengths, headDims, heads, kvHeads } = options
+  const shaped = [kind, lengths, headDims, heads, kvHeads].some((value) => value !== undefined)
+  return shaped ? synthetic(options) : fromFile(options, bundledInput)
+}
