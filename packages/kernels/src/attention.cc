@@ -1,6 +1,5 @@
 #include "intattn/attention.h"
 
-
 #include "driver/float_attention.h"
 #include "driver/quantized_attention.h"
 #include "driver/stage_clock.h"

@@ -13,10 +13,13 @@ namespace {
 
 #if INTATTN_X86
 // GCC's and clang's run-time check covers the operating system's support for the wide registers too.
-bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"); }
+bool cpu_has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
 bool cpu_has_avx512vnni() {
   return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
 }
 #endif
 
@@ -49,7 +52,8 @@ struct Registry {
       infos[i] = entries[i].info;
   }
 
-  static Entry entry(InstructionSet id, const char* name, const char* features, const Kernels* kernels, bool supported) {
+  static Entry entry(InstructionSet id, const char* name, const char* features, const Kernels* kernels,
+                     bool supported) {
     return {{id, name, features, kernels != nullptr, kernels != nullptr && supported}, kernels};
   }
 };

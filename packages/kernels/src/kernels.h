@@ -6,8 +6,8 @@
 #include "intattn/attention.h"
 #include "numerics/weight_table.h"
 
-/// The seam between the driver, which knows attention, and the instruction sets, which know vectors. Every function works on one
-/// thread, on memory the driver owns and has sized by the geometry below.
+/// The seam between the driver, which knows attention, and the instruction sets, which know vectors. Every function
+/// works on one thread, on memory the driver owns and has sized by the geometry below.
 namespace intattn {
 
 /// int8 rows handed to the packing functions are zero padded to a multiple of this many bytes.
@@ -28,7 +28,8 @@ struct RowSums {
   std::uint32_t plane;
 };
 
-/// How the last step turns one row of accumulators into output: center + accumulator * scale * factor + offset * offset_factor.
+/// How the last step turns one row of accumulators into output: center + accumulator * scale * factor + offset *
+/// offset_factor.
 struct OutputRow {
   const float* scale;  ///< [head_dim]
   const float* center; ///< [head_dim] or null
@@ -46,13 +47,14 @@ struct FloatKernels {
   void (*pack_value)(const float* rows, std::size_t count, std::size_t dim, std::size_t tile, std::size_t padded_keys,
                      void* packed);
   /// Scaled scores of key tiles [tile_begin, tile_end); raises `lane_max` [rows, max_lanes] when not null.
-  void (*scores)(const float* query, std::size_t rows, const void* packed_key, std::size_t tile_begin, std::size_t tile_end,
-                 std::size_t dim, float scale, void* scores, std::size_t stride, float* lane_max);
-  /// Scores become probabilities in place: unnormalized as float32, normalized and rounded as float16. Returns the factor the
-  /// accumulators still lack. `scratch` holds `padded` floats.
+  void (*scores)(const float* query, std::size_t rows, const void* packed_key, std::size_t tile_begin,
+                 std::size_t tile_end, std::size_t dim, float scale, void* scores, std::size_t stride, float* lane_max);
+  /// Scores become probabilities in place: unnormalized as float32, normalized and rounded as float16. Returns the
+  /// factor the accumulators still lack. `scratch` holds `padded` floats.
   float (*softmax)(void* scores, const float* lane_max, const RowExtent& extent, float* scratch);
   void (*values)(const void* probabilities, std::size_t probability_stride, std::size_t rows, const void* packed_value,
-                 std::size_t padded_keys, std::size_t key_end, std::size_t dim, float* accumulators, std::size_t stride);
+                 std::size_t padded_keys, std::size_t key_end, std::size_t dim, float* accumulators,
+                 std::size_t stride);
 };
 
 struct Kernels {
@@ -70,10 +72,11 @@ struct Kernels {
   void (*int8_to_float)(const std::int8_t* in, std::size_t n, float* out);
   void (*float_to_half)(const float* in, std::size_t n, std::uint16_t* out);
   /// Adds each column to `sum`, row after row in float64; lowers `min` and raises `max` when they are not null.
-  void (*column_statistics)(const float* x, std::size_t stride, std::size_t rows, std::size_t columns, double* sum, float* min,
-                            float* max);
+  void (*column_statistics)(const float* x, std::size_t stride, std::size_t rows, std::size_t columns, double* sum,
+                            float* min, float* max);
   /// Raises `bits` to the largest |x| of each column.
-  void (*column_max_abs)(const float* x, std::size_t stride, std::size_t rows, std::size_t columns, std::uint32_t* bits);
+  void (*column_max_abs)(const float* x, std::size_t stride, std::size_t rows, std::size_t columns,
+                         std::uint32_t* bits);
   /// The largest |x| as bits, which order like integers: 0x7f800000 and above tell of an infinity or a NaN.
   std::uint32_t (*max_abs_bits)(const float* x, std::size_t n);
   /// q = rne((x - center) * inverse); `center` [dim] may be null; `inverse` is one factor, or one per column.
@@ -87,12 +90,15 @@ struct Kernels {
   void (*pack_query)(const std::int8_t* rows, std::size_t stride, std::size_t count, std::size_t dim, void* packed);
   /// Packs one tile of `key_tile` keys.
   void (*pack_key)(const std::int8_t* rows, std::size_t stride, std::size_t dim, void* packed_tile);
-  /// Packs one tile of `key_tile` rows of V into a matrix of `padded_keys` rows, in the order in which probabilities are stored.
-  void (*pack_value)(const std::int8_t* rows, std::size_t stride, std::size_t dim, std::size_t tile, std::size_t padded_keys,
-                     void* packed);
-  /// Scores of key tiles [tile_begin, tile_end), up to one constant per row; raises `lane_max` [rows, max_lanes] when not null.
-  void (*scores)(const void* query, std::size_t rows, const void* packed_key, std::size_t tile_begin, std::size_t tile_end,
-                 std::size_t dim, std::int32_t* scores, std::size_t stride, std::int32_t* lane_max);
+  /// Packs one tile of `key_tile` rows of V into a matrix of `padded_keys` rows, in the order in which probabilities
+  /// are stored.
+  void (*pack_value)(const std::int8_t* rows, std::size_t stride, std::size_t dim, std::size_t tile,
+                     std::size_t padded_keys, void* packed);
+  /// Scores of key tiles [tile_begin, tile_end), up to one constant per row; raises `lane_max` [rows, max_lanes] when
+  /// not null.
+  void (*scores)(const void* query, std::size_t rows, const void* packed_key, std::size_t tile_begin,
+                 std::size_t tile_end, std::size_t dim, std::int32_t* scores, std::size_t stride,
+                 std::int32_t* lane_max);
   RowSums (*index_softmax)(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent,
                            const WeightTable& table, const IndexParameters& index, void* probabilities);
   /// Pipeline int8: P = rne(127 softmax(logit_scale * s)); overwrites the scores.
@@ -122,7 +128,9 @@ const Kernels* avx512vnni_kernels();
 /// The kernels of an available instruction set.
 const Kernels& kernels_of(InstructionSet id);
 
-static constexpr std::size_t round_up(std::size_t n, std::size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+static constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
 static constexpr std::size_t divide_up(std::size_t n, std::size_t divisor) { return (n + divisor - 1) / divisor; }
 
 } // namespace intattn

@@ -39,17 +39,17 @@ bool quantize(const QuantizeArguments& a, InstructionSet isa) {
     std::vector<float> low(a.head_dim, std::numeric_limits<float>::infinity()), high(a.head_dim, -low[0]);
     for (std::size_t row = 0; row < a.length; row += mean_block) {
       std::vector<double> block(a.head_dim, 0);
-      kernels.column_statistics(x + row * a.head_dim, a.head_dim, std::min(mean_block, a.length - row), a.head_dim, block.data(),
-                                low.data(), high.data());
+      kernels.column_statistics(x + row * a.head_dim, a.head_dim, std::min(mean_block, a.length - row), a.head_dim,
+                                block.data(), low.data(), high.data());
       for (std::size_t c = 0; c < a.head_dim; ++c)
         total[c] += block[c];
     }
     for (std::size_t c = 0; c < a.head_dim; ++c) {
       const float mean = float(total[c] / double(a.length));
       a.mean[head * a.head_dim + c] = mean;
-      channel_bits[c] = std::isfinite(total[c])
-                            ? std::max(bits_of_float(high[c] - mean) & 0x7fffffff, bits_of_float(low[c] - mean) & 0x7fffffff)
-                            : infinity_bits;
+      channel_bits[c] = std::isfinite(total[c]) ? std::max(bits_of_float(high[c] - mean) & 0x7fffffff,
+                                                           bits_of_float(low[c] - mean) & 0x7fffffff)
+                                                : infinity_bits;
     }
   }
   const std::uint32_t all = *std::max_element(bits.begin(), bits.end());
@@ -79,7 +79,8 @@ bool quantize(const QuantizeArguments& a, InstructionSet isa) {
             centered[c] = values[c] - mean[c];
           values = centered.data();
         }
-        kernels.quantize_rows(values, 1, a.head_dim, out + row * a.head_dim, a.head_dim, a.scale + head * a.length + row);
+        kernels.quantize_rows(values, 1, a.head_dim, out + row * a.head_dim, a.head_dim,
+                              a.scale + head * a.length + row);
       }
       break;
     case Scope::tensor:

@@ -17,9 +17,7 @@ struct Problem {
   std::vector<float> query, key, value;
   std::vector<std::uint32_t> key_lengths;
 
-  std::size_t query_size() const {
-    return arguments.batch * options.heads * arguments.query_length * options.head_dim;
-  }
+  std::size_t query_size() const { return arguments.batch * options.heads * arguments.query_length * options.head_dim; }
   std::size_t key_size() const { return arguments.batch * options.kv_heads * arguments.key_length * options.head_dim; }
 };
 
@@ -156,7 +154,8 @@ TEST(Attention, EveryInstructionSetAndThreadCountGivesTheIntegersOfScalar) {
       EXPECT_LE(largest_difference(one.output, expected.output), tolerance * std::max(largest(expected.output), 1e-3))
           << name_of(isa) << ", seed " << seed;
       const Result three = run(p, isa, 3, padded);
-      EXPECT_TRUE(three.output == one.output && three.probabilities == one.probabilities) << name_of(isa) << ", seed " << seed;
+      EXPECT_TRUE(three.output == one.output && three.probabilities == one.probabilities)
+          << name_of(isa) << ", seed " << seed;
     }
   }
 }

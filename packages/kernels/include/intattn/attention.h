@@ -19,10 +19,10 @@ enum class ElementType { float32, float16, int8 };
 struct AttentionOptions {
   Pipeline pipeline = Pipeline::integer;
   std::uint32_t heads = 1;
-  std::uint32_t kv_heads = 1; ///< divides `heads`
+  std::uint32_t kv_heads = 1;  ///< divides `heads`
   std::uint32_t head_dim = 64; ///< 1 ... 1024
-  bool causal = false;        ///< query i sees keys j <= i + key_length - query_length
-  double softmax_scale = 0;   ///< positive; 0 stands for 1 / sqrt(head_dim)
+  bool causal = false;         ///< query i sees keys j <= i + key_length - query_length
+  double softmax_scale = 0;    ///< positive; 0 stands for 1 / sqrt(head_dim)
   TableOptions table;
   Normalization normalization = Normalization::deferred;
   Scope query_scope = Scope::row;     ///< tensor, head, row
@@ -34,26 +34,28 @@ struct AttentionOptions {
   InstructionSet isa = InstructionSet::scalar;
 };
 
-/// One input tensor, contiguous: Q [batch, heads, query_length, head_dim], K and V [batch, kv_heads, key_length, head_dim].
+/// One input tensor, contiguous: Q [batch, heads, query_length, head_dim], K and V [batch, kv_heads, key_length,
+/// head_dim].
 struct Input {
   ElementType type = ElementType::float32;
   const void* data = nullptr;
   const float* scale = nullptr; ///< int8 only: laid out by the scope of the tensor, as in `QuantizeArguments::scale`
 };
 
-/// The integers inside a run, for tests and study: every pointer may be null. These are L x L: asking for them costs memory.
+/// The integers inside a run, for tests and study: every pointer may be null. These are L x L: asking for them costs
+/// memory.
 struct Intermediates {
-  std::int8_t* query = nullptr;      ///< quantized, [batch, heads, query_length, head_dim]
-  std::int8_t* key = nullptr;        ///< [batch, kv_heads, key_length, head_dim]
-  std::int8_t* value = nullptr;      ///< same shape as key
-  float* query_scale = nullptr;      ///< by scope
+  std::int8_t* query = nullptr; ///< quantized, [batch, heads, query_length, head_dim]
+  std::int8_t* key = nullptr;   ///< [batch, kv_heads, key_length, head_dim]
+  std::int8_t* value = nullptr; ///< same shape as key
+  float* query_scale = nullptr; ///< by scope
   float* key_scale = nullptr;
   float* value_scale = nullptr;
-  float* value_center = nullptr;     ///< [batch, kv_heads, head_dim]
-  std::int32_t* scores = nullptr;    ///< [batch, heads, query_length, key_length]; 0 where masked by length
+  float* value_center = nullptr;         ///< [batch, kv_heads, head_dim]
+  std::int32_t* scores = nullptr;        ///< [batch, heads, query_length, key_length]; 0 where masked by length
   std::uint8_t* probabilities = nullptr; ///< same shape; the plane h when deferred
-  std::uint32_t* row_sum = nullptr;  ///< [batch, heads, query_length]
-  std::int32_t* lost = nullptr;      ///< same shape
+  std::uint32_t* row_sum = nullptr;      ///< [batch, heads, query_length]
+  std::int32_t* lost = nullptr;          ///< same shape
 };
 
 struct AttentionArguments {
@@ -61,30 +63,31 @@ struct AttentionArguments {
   const std::uint32_t* key_lengths = nullptr; ///< [batch], each 0 ... key_length; null: all of them
   Input query, key, value;
   ElementType output_type = ElementType::float32; ///< float32 or float16
-  void* output = nullptr; ///< [batch, heads, query_length, head_dim]
+  void* output = nullptr;                         ///< [batch, heads, query_length, head_dim]
   const Intermediates* intermediates = nullptr;   ///< `int8` (up to the scores) and `integer` pipelines only
 };
 
-/// Wall time of a run and how it divides into stages, in milliseconds. Stage times are averaged over the threads; what is
-/// missing to `total` is waiting and scheduling.
+/// Wall time of a run and how it divides into stages, in milliseconds. Stage times are averaged over the threads; what
+/// is missing to `total` is waiting and scheduling.
 struct StageTimes {
   double total = 0;
   double prepare = 0; ///< convert, quantize and pack Q, K and V
   double scores = 0;  ///< Q K^T
   double softmax = 0;
-  double values = 0;  ///< P V
-  double output = 0;  ///< scale and store
+  double values = 0; ///< P V
+  double output = 0; ///< scale and store
 };
 
-/// `non_finite_*`: the tensor holds a NaN, an infinity, or magnitudes that overflow: beyond float16 in pipeline `fp16`, in their
-/// difference from the mean where that is subtracted, in their products (said of the query) or sums (of the value) in `fp32`.
+/// `non_finite_*`: the tensor holds a NaN, an infinity, or magnitudes that overflow: beyond float16 in pipeline `fp16`,
+/// in their difference from the mean where that is subtracted, in their products (said of the query) or sums (of the
+/// value) in `fp32`.
 enum class Status { ok, non_finite_query, non_finite_key, non_finite_value, out_of_memory };
 
 /// Longest key sequence a pipeline takes: 263,172 for `integer` (a row sum fits 32 bits), 2^24 otherwise.
 std::size_t max_key_length(Pipeline pipeline);
 
-/// Attention over any number of runs; keeps its threads and its working memory. One run at a time per object; different objects
-/// may run at the same time. Results do not depend on the number of threads.
+/// Attention over any number of runs; keeps its threads and its working memory. One run at a time per object; different
+/// objects may run at the same time. Results do not depend on the number of threads.
 class Attention {
 public:
   /// Options must be valid (the caller checks).

@@ -24,11 +24,12 @@ struct TableOptions {
   int lut_bits = 5;  ///< `natural` only: 4, 5 or 6
 };
 
-/// The integers that turn a distance from the row maximum into a table index: a function of the table and the logit scale.
+/// The integers that turn a distance from the row maximum into a table index: a function of the table and the logit
+/// scale.
 struct IndexParameters {
-  std::int32_t shift;       ///< right shift of the distance; a left shift when negative
-  std::uint32_t threshold;  ///< clip in shifted units, 16384 ... 32768
-  std::uint32_t multiplier; ///< 15 bits
+  std::int32_t shift;         ///< right shift of the distance; a left shift when negative
+  std::uint32_t threshold;    ///< clip in shifted units, 16384 ... 32768
+  std::uint32_t multiplier;   ///< 15 bits
   std::uint32_t weight_shift; ///< w
 };
 
@@ -39,15 +40,15 @@ IndexParameters index_parameters(const TableOptions& options, double logit_scale
 struct IndexSoftmaxArguments {
   TableOptions table;
   Normalization normalization = Normalization::deferred;
-  const double* logit_scale = nullptr;    ///< one for all rows, or one per row
+  const double* logit_scale = nullptr; ///< one for all rows, or one per row
   bool logit_scale_per_row = false;
-  const std::int32_t* scores = nullptr;   ///< [rows, cols], any int32
-  const std::uint8_t* valid = nullptr;    ///< [rows, cols], 0 = masked; null: all valid
+  const std::int32_t* scores = nullptr; ///< [rows, cols], any int32
+  const std::uint8_t* valid = nullptr;  ///< [rows, cols], 0 = masked; null: all valid
   std::size_t rows = 0;
-  std::size_t cols = 0;                   ///< at most 263,172, so that a row sum fits 32 bits
-  std::uint8_t* probabilities = nullptr;  ///< [rows, cols]: the normalized P, or the plane h when deferred
-  std::uint32_t* row_sum = nullptr;       ///< [rows], optional
-  std::int32_t* lost = nullptr;           ///< [rows], optional: row_sum - u * sum of h; always of the plane, also with `integer`
+  std::size_t cols = 0;                  ///< at most 263,172, so that a row sum fits 32 bits
+  std::uint8_t* probabilities = nullptr; ///< [rows, cols]: the normalized P, or the plane h when deferred
+  std::uint32_t* row_sum = nullptr;      ///< [rows], optional
+  std::int32_t* lost = nullptr; ///< [rows], optional: row_sum - u * sum of h; always of the plane, also with `integer`
 };
 
 /// Arguments must be valid (the caller checks); results are the same on every instruction set.

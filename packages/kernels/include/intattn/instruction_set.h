@@ -10,10 +10,10 @@ enum class InstructionSet { scalar, avx2, avx512vnni, neon_dotprod, neon_i8mm };
 /// What is known of one instruction set: "compiled in" and "can run here" are different facts.
 struct InstructionSetInfo {
   InstructionSet id;
-  const char* name;      ///< `scalar`, `avx2`, `avx512vnni`, `neon-dotprod`, `neon-i8mm`
+  const char* name;     ///< `scalar`, `avx2`, `avx512vnni`, `neon-dotprod`, `neon-i8mm`
   const char* features; ///< CPU features it needs, comma separated
-  bool compiled;         ///< part of this binary
-  bool available;        ///< compiled, and this CPU and operating system run it
+  bool compiled;        ///< part of this binary
+  bool available;       ///< compiled, and this CPU and operating system run it
 };
 
 /// Every known instruction set, fastest last.

@@ -1,11 +1,12 @@
-// AVX2 has no exact 8-bit dot product (vpmaddubsw saturates), so operands are packed as 16 bits and multiplied with vpmaddwd.
+// AVX2 has no exact 8-bit dot product (vpmaddubsw saturates), so operands are packed as 16 bits and multiplied with
+// vpmaddwd.
 
-#include "avx2/vector.h"
 #include "kernels.h"
+#include "avx2/vector.h"
 #include "numerics/normalize_table.h"
 #include "numerics/scale.h"
-#include "simd/float_tiles.h"
 #include "simd/float_rows.h"
+#include "simd/float_tiles.h"
 #include "simd/unroll.h"
 
 namespace intattn {
@@ -30,8 +31,8 @@ __m256i broadcast_pair(const std::int16_t* p) {
 
 /// sum[R][C vectors] += A[R][2 * groups] B[groups][C vectors of 8 x 2 words]
 template <int R, int C>
-INTATTN_INLINE inline void multiply(const std::int16_t* a, std::size_t a_stride, const std::int16_t* b, std::size_t groups,
-                                    __m256i (&sum)[R * C]) {
+INTATTN_INLINE inline void multiply(const std::int16_t* a, std::size_t a_stride, const std::int16_t* b,
+                                    std::size_t groups, __m256i (&sum)[R * C]) {
   for (std::size_t g = 0; g < groups; ++g, a += 2, b += C * 16) {
     __m256i line[C];
     unroll<C>([&](auto c) INTATTN_INLINE { line[c] = load(b + c * 16); });
@@ -111,8 +112,8 @@ void scores(const void* query, std::size_t rows, const void* packed_key, std::si
 }
 
 void values(const void* probabilities, std::size_t probability_stride, std::size_t rows, const void* packed_value,
-            std::size_t padded_keys, std::size_t key_begin, std::size_t key_end, std::size_t dim, std::int32_t* accumulators,
-            std::size_t stride) {
+            std::size_t padded_keys, std::size_t key_begin, std::size_t key_end, std::size_t dim,
+            std::int32_t* accumulators, std::size_t stride) {
   const auto* p = static_cast<const std::int16_t*>(probabilities);
   const std::size_t padded_dim = round_up(dim, lanes);
   for (std::size_t column = 0; column < padded_dim; column += key_tile)
@@ -168,7 +169,9 @@ template <bool shift_right> struct Indexer {
         multiplier(_mm256_set1_epi16(short(2 * index.multiplier))),
         rounding_shift(_mm256_set1_epi16(short(1 << (30 - index.weight_shift)))),
         // 15 bits to the left already take every distance but 0 past the threshold.
-        shift(_mm_cvtsi32_si128(shift_right ? index.shift : index.shift < -15 ? 15 : -index.shift)) {}
+        shift(_mm_cvtsi32_si128(shift_right         ? index.shift
+                                : index.shift < -15 ? 15
+                                                    : -index.shift)) {}
 
   __m256i distance(const std::int32_t* scores) const {
     const __m256i d = _mm256_sub_epi32(row_max, load(scores));
@@ -217,8 +220,8 @@ template <int count> struct ByteTable {
   }
 };
 
-/// Weights of table `exp2`, 16 at a time: ((F[i & 15] >> k) + 1) >> 1 with k = i >> 4 is the rounding shift of F by k + 1, so
-/// vpmulhrsw by 2^(14 - k).
+/// Weights of table `exp2`, 16 at a time: ((F[i & 15] >> k) + 1) >> 1 with k = i >> 4 is the rounding shift of F by k +
+/// 1, so vpmulhrsw by 2^(14 - k).
 struct Exp2Weights {
   __m256i fraction_low, fraction_high, power_low, power_high;
   explicit Exp2Weights(const WeightTable& table) {
@@ -319,8 +322,8 @@ void clear_tail(std::uint16_t* out, const RowExtent& extent) {
     store(out + i, _mm256_setzero_si256());
 }
 
-RowSums index_softmax(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent, const WeightTable& table,
-                      const IndexParameters& index, void* probabilities) {
+RowSums index_softmax(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent,
+                      const WeightTable& table, const IndexParameters& index, void* probabilities) {
   auto* out = static_cast<std::uint16_t*>(probabilities);
   const std::int32_t max = row_maximum(scores, lane_max, extent);
   const RowSums sums = index.shift > 0 ? index_row<true>(scores, max, extent, table, index, out)

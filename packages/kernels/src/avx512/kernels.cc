@@ -1,12 +1,13 @@
-// AVX-512 with VNNI. vpdpbusd multiplies unsigned by signed bytes: keys are stored as k + 128, which adds 128 times the sum of the
-// query to every score of a row and so cancels against the row maximum; probabilities are unsigned by nature.
+// AVX-512 with VNNI. vpdpbusd multiplies unsigned by signed bytes: keys are stored as k + 128, which adds 128 times the
+// sum of the query to every score of a row and so cancels against the row maximum; probabilities are unsigned by
+// nature.
 
-#include "avx512/vector.h"
 #include "kernels.h"
+#include "avx512/vector.h"
 #include "numerics/normalize_table.h"
 #include "numerics/scale.h"
-#include "simd/float_tiles.h"
 #include "simd/float_rows.h"
+#include "simd/float_tiles.h"
 #include "simd/unroll.h"
 
 namespace intattn {
@@ -23,7 +24,8 @@ constexpr std::size_t key_block = 256;
 __m512i load(const void* p) { return _mm512_loadu_si512(p); }
 void store(void* p, __m512i x) { _mm512_storeu_si512(p, x); }
 
-/// Hides that a value was loaded: GCC otherwise loads it again at each of its uses, because stores in between might have changed it.
+/// Hides that a value was loaded: GCC otherwise loads it again at each of its uses, because stores in between might
+/// have changed it.
 INTATTN_INLINE inline void keep_in_register(__m512i& x) { asm("" : "+v"(x)); }
 
 __m512i broadcast4(const void* p) {
@@ -36,8 +38,8 @@ enum class Signed { broadcast, vectors };
 
 /// sum[R][C vectors] += A[R][4 * groups] B[groups][C vectors of 16 x 4 bytes]: A is broadcast, B is packed.
 template <Signed S, int R, int C>
-INTATTN_INLINE inline void multiply(const std::uint8_t* a, std::size_t a_stride, const std::uint8_t* b, std::size_t groups,
-                                    __m512i (&sum)[R * C]) {
+INTATTN_INLINE inline void multiply(const std::uint8_t* a, std::size_t a_stride, const std::uint8_t* b,
+                                    std::size_t groups, __m512i (&sum)[R * C]) {
   for (std::size_t g = 0; g < groups; ++g, a += 4, b += C * 64) {
     __m512i line[C];
     unroll<C>([&](auto c) INTATTN_INLINE {
@@ -76,7 +78,8 @@ void transpose(__m512i (&x)[16]) {
   // x[4 i + j], lane l: column 4 l + j of rows 4 i ... 4 i + 3
   for (int j = 0; j < 4; ++j) {
     const __m512i a = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x88), b = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88), d = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xdd);
+    const __m512i c = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88),
+                  d = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xdd);
     y[j] = _mm512_shuffle_i32x4(a, c, 0x88);
     y[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
     y[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
@@ -112,7 +115,8 @@ void pack_value(const std::int8_t* rows, std::size_t stride, std::size_t dim, st
       // Position l * 4 + v of a probability tile holds the four keys from 16 v + 4 l on: see index_softmax.
       const std::size_t key = 16 * (position & 3) + 4 * (position >> 2);
       const std::int8_t* source = rows + key * stride + column;
-      const __m512i r0 = load(source), r1 = load(source + stride), r2 = load(source + 2 * stride), r3 = load(source + 3 * stride);
+      const __m512i r0 = load(source), r1 = load(source + stride), r2 = load(source + 2 * stride),
+                    r3 = load(source + 3 * stride);
       const __m512i low01 = _mm512_unpacklo_epi8(r0, r1), high01 = _mm512_unpackhi_epi8(r0, r1);
       const __m512i low23 = _mm512_unpacklo_epi8(r2, r3), high23 = _mm512_unpackhi_epi8(r2, r3);
       const __m512i q0 = _mm512_unpacklo_epi16(low01, low23), q1 = _mm512_unpackhi_epi16(low01, low23);
@@ -136,9 +140,11 @@ struct Finished {
 
 /// Stores row `row` of a finished tile and raises its lane maxima.
 template <int R, int row>
-INTATTN_INLINE inline void store_scores(const __m512i (&sum)[R * tile_vectors], const Finished& to, std::size_t stride) {
+INTATTN_INLINE inline void store_scores(const __m512i (&sum)[R * tile_vectors], const Finished& to,
+                                        std::size_t stride) {
   constexpr int first = row * tile_vectors;
-  unroll<tile_vectors>([&](auto c) INTATTN_INLINE { store(to.out + row * stride + std::size_t(c) * lanes, sum[first + c]); });
+  unroll<tile_vectors>([&](auto c)
+                           INTATTN_INLINE { store(to.out + row * stride + std::size_t(c) * lanes, sum[first + c]); });
   if (to.lane_max) {
     std::int32_t* most = to.lane_max + row * max_lanes;
     store(most, _mm512_max_epi32(_mm512_max_epi32(_mm512_max_epi32(sum[first], sum[first + 1]),
@@ -156,23 +162,25 @@ INTATTN_INLINE inline void score_step(const std::uint8_t* query, std::size_t dep
   multiply<Signed::broadcast, half_rows, tile_vectors>(query, depth, key, 1, sum);
 }
 
-/// Scores of three rows while the three rows before them, finished, are stored. A 512-bit store takes register file bandwidth from
-/// vpdpbusd: all stores in one burst cost Zen 4 an eighth of its products at head_dim 64, spread out they cost next to nothing.
+/// Scores of three rows while the three rows before them, finished, are stored. A 512-bit store takes register file
+/// bandwidth from vpdpbusd: all stores in one burst cost Zen 4 an eighth of its products at head_dim 64, spread out
+/// they cost next to nothing.
 INTATTN_INLINE inline void score_and_store(const std::uint8_t* query, std::size_t depth, const std::uint8_t* key,
-                                           __m512i (&sum)[half_sums], const __m512i (&finished)[half_sums], const Finished& to,
-                                           std::size_t stride) {
+                                           __m512i (&sum)[half_sums], const __m512i (&finished)[half_sums],
+                                           const Finished& to, std::size_t stride) {
   unroll<half_sums>([&](auto i) INTATTN_INLINE { sum[i] = _mm512_setzero_si512(); });
   unroll<half_rows>([&](auto r) INTATTN_INLINE {
     score_step(query + 4 * r, depth, key + 64 * tile_vectors * r, sum);
     store_scores<half_rows, decltype(r)::value>(finished, to, stride);
   });
-  multiply<Signed::broadcast, half_rows, tile_vectors>(query + 4 * half_rows, depth, key + 64 * tile_vectors * half_rows,
-                                                       depth / depth_group - half_rows, sum);
+  multiply<Signed::broadcast, half_rows, tile_vectors>(
+      query + 4 * half_rows, depth, key + 64 * tile_vectors * half_rows, depth / depth_group - half_rows, sum);
 }
 
 /// Whole tiles of six rows, in two halves that take turns at computing and storing.
-void score_six_rows(const std::uint8_t* query, std::size_t steps_of_six, const std::uint8_t* key, std::size_t tile_begin,
-                    std::size_t tile_end, std::size_t depth, std::int32_t* scores, std::size_t stride, std::int32_t* lane_max) {
+void score_six_rows(const std::uint8_t* query, std::size_t steps_of_six, const std::uint8_t* key,
+                    std::size_t tile_begin, std::size_t tile_end, std::size_t depth, std::int32_t* scores,
+                    std::size_t stride, std::int32_t* lane_max) {
   __m512i upper[half_sums], lower[half_sums];
   // The first thing stored is nothing: minima, to a place that is written again.
   unroll<half_sums>([&](auto i) INTATTN_INLINE { lower[i] = _mm512_set1_epi32(INT32_MIN); });
@@ -211,15 +219,16 @@ void scores(const void* query, std::size_t rows, const void* packed_key, std::si
       const std::size_t row = done + offset;
       __m512i sum[R * tile_vectors];
       unroll<R * tile_vectors>([&](auto i) INTATTN_INLINE { sum[i] = _mm512_setzero_si512(); });
-      multiply<Signed::broadcast, R, tile_vectors>(q + row * depth, depth, key + tile * key_tile * depth, depth / depth_group, sum);
+      multiply<Signed::broadcast, R, tile_vectors>(q + row * depth, depth, key + tile * key_tile * depth,
+                                                   depth / depth_group, sum);
       const Finished to = {scores + row * stride + tile * key_tile, lane_max ? lane_max + row * max_lanes : nullptr};
       unroll<R>([&](auto i) INTATTN_INLINE { store_scores<R, decltype(i)::value>(sum, to, stride); });
     });
 }
 
 void values(const void* probabilities, std::size_t probability_stride, std::size_t rows, const void* packed_value,
-            std::size_t padded_keys, std::size_t key_begin, std::size_t key_end, std::size_t dim, std::int32_t* accumulators,
-            std::size_t stride) {
+            std::size_t padded_keys, std::size_t key_begin, std::size_t key_end, std::size_t dim,
+            std::int32_t* accumulators, std::size_t stride) {
   const auto* p = static_cast<const std::uint8_t*>(probabilities);
   const std::size_t padded_dim = round_up(dim, lanes);
   for (std::size_t column = 0; column < padded_dim; column += key_tile) {
@@ -238,8 +247,8 @@ void values(const void* probabilities, std::size_t probability_stride, std::size
             unroll<R, C>([&](auto i, auto j) INTATTN_INLINE { sum[i * C + j] = load(place(i, j)); });
           else
             unroll<R * C>([&](auto i) INTATTN_INLINE { sum[i] = _mm512_setzero_si512(); });
-          multiply<Signed::vectors, R, C>(p + row * probability_stride + begin, probability_stride, panel + begin * C * lanes,
-                                          keys / depth_group, sum);
+          multiply<Signed::vectors, R, C>(p + row * probability_stride + begin, probability_stride,
+                                          panel + begin * C * lanes, keys / depth_group, sum);
           unroll<R, C>([&](auto i, auto j) INTATTN_INLINE { store(place(i, j), sum[i * C + j]); });
         });
       }
@@ -257,7 +266,9 @@ template <bool shift_right> struct Indexer {
         multiplier(_mm512_set1_epi16(short(2 * index.multiplier))),
         rounding_shift(_mm512_set1_epi16(short(1 << (30 - index.weight_shift)))),
         // 15 bits to the left already take every distance but 0 past the threshold.
-        shift(_mm_cvtsi32_si128(shift_right ? index.shift : index.shift < -15 ? 15 : -index.shift)) {}
+        shift(_mm_cvtsi32_si128(shift_right         ? index.shift
+                                : index.shift < -15 ? 15
+                                                    : -index.shift)) {}
 
   __m512i distance(const std::int32_t* scores) const {
     const __m512i d = _mm512_sub_epi32(row_max, load(scores));
@@ -324,7 +335,8 @@ RowSums natural_row(const std::int32_t* scores, std::int32_t max, std::uint32_t 
   const __m512i ones = _mm512_set1_epi8(1);
   __m512i sum = _mm512_setzero_si512();
   const auto block = [&](std::size_t i, std::size_t n) {
-    const __m512i position = _mm512_packus_epi16(indexer.indices(scores + i, n), indexer.indices(scores + i + 32, n > 32 ? n - 32 : 0));
+    const __m512i position =
+        _mm512_packus_epi16(indexer.indices(scores + i, n), indexer.indices(scores + i + 32, n > 32 ? n - 32 : 0));
     const __m512i weight = weights(position);
     sum = _mm512_dpbusd_epi32(sum, weight, ones);
     store(out + i, write_indices ? position : weight);
@@ -413,8 +425,8 @@ RowSums index_row(const std::int32_t* scores, std::int32_t max, const RowExtent&
   return sums;
 }
 
-RowSums index_softmax(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent, const WeightTable& table,
-                      const IndexParameters& index, void* probabilities) {
+RowSums index_softmax(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent,
+                      const WeightTable& table, const IndexParameters& index, void* probabilities) {
   auto* out = static_cast<std::uint8_t*>(probabilities);
   const std::int32_t max = row_maximum(scores, lane_max, extent);
   const RowSums sums = index.shift > 0 ? index_row<true>(scores, max, extent, table, index, out)

@@ -21,7 +21,9 @@ struct Avx512 {
 
   static f32 set(float x) { return _mm512_set1_ps(x); }
   static f32 load(const float* p) { return _mm512_loadu_ps(p); }
-  static f32 load_some(const float* p, std::size_t n) { return n >= width ? load(p) : _mm512_maskz_loadu_ps(first(n), p); }
+  static f32 load_some(const float* p, std::size_t n) {
+    return n >= width ? load(p) : _mm512_maskz_loadu_ps(first(n), p);
+  }
   static void store(float* p, f32 x) { _mm512_storeu_ps(p, x); }
   static void store_some(float* p, std::size_t n, f32 x) {
     if (n >= width)
@@ -29,11 +31,16 @@ struct Avx512 {
     else
       _mm512_mask_storeu_ps(p, first(n), x);
   }
-  static f32 load_half(const std::uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
-  static void store_half(std::uint16_t* p, f32 x) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  static f32 load_half(const std::uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
-  static f32 round_to_half(f32 x) { return _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+  static void store_half(std::uint16_t* p, f32 x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  static f32 round_to_half(f32 x) {
+    return _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
   static f32 load_int8(const std::int8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
@@ -53,7 +60,9 @@ struct Avx512 {
   static f32 min(f32 a, f32 b) { return _mm512_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
   static f32 round(f32 x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static f32 zero_where_less(f32 a, f32 b, f32 x) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), x); }
+  static f32 zero_where_less(f32 a, f32 b, f32 x) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), x);
+  }
   static f32 times_power_of_two(f32 x, f32 n) { return _mm512_scalef_ps(x, n); }
   static float sum(f32 x) { return _mm512_reduce_add_ps(x); }
   static float maximum(f32 x) { return _mm512_reduce_max_ps(x); }

@@ -21,8 +21,8 @@ enum TensorIndex { key_tensor, value_tensor };
 
 struct FloatAttention::Run {
   Run(FloatAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
-      : options(owner.options_), arguments(arguments), kernels(owner.kernels_), storage(owner.storage_), pool(pool), clock(clock),
-        problem(options, arguments) {
+      : options(owner.options_), arguments(arguments), kernels(owner.kernels_), storage(owner.storage_), pool(pool),
+        clock(clock), problem(options, arguments) {
     const double softmax_scale = options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(problem.dim));
     scale = float(softmax_scale);
     const float limit = options.pipeline == Pipeline::fp16 ? float16_limit : std::numeric_limits<float>::infinity();
@@ -101,7 +101,8 @@ struct FloatAttention::Run {
     return true;
   }
 
-  const float* checked_rows(const Input& input, std::size_t first_element, std::size_t count, float* scratch, Status failed) {
+  const float* checked_rows(const Input& input, std::size_t first_element, std::size_t count, float* scratch,
+                            Status failed) {
     const float* x = float_rows(kernels, input, first_element, count, scratch);
     if (kernels.max_abs_bits(x, count) >= limit_bits)
       fail(failed);
@@ -122,11 +123,13 @@ struct FloatAttention::Run {
     for (std::size_t key = key_begin; key < key_end; key += kernels.key_tile) {
       const std::size_t count = std::min<std::size_t>(kernels.key_tile, keys - key);
       const std::size_t first = (unit * problem.key_length + key) * problem.dim;
-      const float* x = tensor == key_tensor
-                           ? checked_rows(arguments.key, first, count * problem.dim, s.floats, Status::non_finite_key)
-                           : checked_rows(arguments.value, first, count * problem.dim, s.floats, Status::non_finite_value);
+      const float* x =
+          tensor == key_tensor
+              ? checked_rows(arguments.key, first, count * problem.dim, s.floats, Status::non_finite_key)
+              : checked_rows(arguments.value, first, count * problem.dim, s.floats, Status::non_finite_value);
       if (tensor == key_tensor)
-        storage.pack_key(x, count, problem.dim, packed_key + slot * packed_key_bytes + key * problem.dim * storage.element_bytes);
+        storage.pack_key(x, count, problem.dim,
+                         packed_key + slot * packed_key_bytes + key * problem.dim * storage.element_bytes);
       else
         storage.pack_value(x, count, problem.dim, key / kernels.key_tile, padded_keys,
                            packed_value + slot * packed_value_bytes);
@@ -163,7 +166,8 @@ struct FloatAttention::Run {
     for (std::size_t row = 0; row < count; ++row) {
       const std::size_t visible = problem.visible(unit, query + row);
       unsigned char* scores = s.scores + row * score_stride * storage.element_bytes;
-      const RowExtent extent = {std::uint32_t(whole_tiles * kernels.key_tile), std::uint32_t(visible), std::uint32_t(key_end)};
+      const RowExtent extent = {std::uint32_t(whole_tiles * kernels.key_tile), std::uint32_t(visible),
+                                std::uint32_t(key_end)};
       if (visible == 0) {
         std::memset(scores, 0, key_end * storage.element_bytes);
         s.factor[row] = 0;
@@ -178,8 +182,8 @@ struct FloatAttention::Run {
     if (key_end == 0)
       std::fill_n(s.accumulators, count * padded_dim, 0.0f);
     else
-      storage.values(s.scores, score_stride, count, packed_value + slot * packed_value_bytes, padded_keys, key_end, problem.dim,
-                     s.accumulators, padded_dim);
+      storage.values(s.scores, score_stride, count, packed_value + slot * packed_value_bytes, padded_keys, key_end,
+                     problem.dim, s.accumulators, padded_dim);
     time = clock.add(thread, Stage::values, time);
 
     for (std::size_t row = 0; row < count; ++row)
@@ -219,7 +223,8 @@ struct FloatAttention::Run {
       const std::size_t units = std::min(wave, problem.units() - first);
       pool.run(units * 2 * packs, [&](std::size_t task, unsigned thread) { pack(first, task, packs, thread); });
       if (!failed())
-        pool.run(units * problem.group() * strips(), [&](std::size_t task, unsigned thread) { strip(first, task, thread); });
+        pool.run(units * problem.group() * strips(),
+                 [&](std::size_t task, unsigned thread) { strip(first, task, thread); });
     }
     return Status(failure.load());
   }

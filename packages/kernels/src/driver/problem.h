@@ -9,8 +9,9 @@
 
 namespace intattn {
 
-/// Bytes left unused between the working memories of two threads. Prefetchers follow the stride of a strip's rows beyond its end;
-/// without the gap two threads took each other's cache lines and together were 1.3 times as fast as one, not 1.9 times.
+/// Bytes left unused between the working memories of two threads. Prefetchers follow the stride of a strip's rows
+/// beyond its end; without the gap two threads took each other's cache lines and together were 1.3 times as fast as
+/// one, not 1.9 times.
 constexpr std::size_t thread_gap = std::size_t{64} << 10;
 
 /// The shapes of one run. A unit is one (batch, kvHead) with the query heads that share it.
@@ -38,7 +39,8 @@ struct Problem {
   }
 };
 
-/// Rows of an input as float32: read in place, or converted into `scratch`. int8 become their integers, without the scale.
+/// Rows of an input as float32: read in place, or converted into `scratch`. int8 become their integers, without the
+/// scale.
 inline const float* float_rows(const Kernels& kernels, const Input& input, std::size_t first_element, std::size_t count,
                                float* scratch) {
   switch (input.type) {
@@ -54,7 +56,8 @@ inline const float* float_rows(const Kernels& kernels, const Input& input, std::
   return scratch;
 }
 
-/// Units that are packed and attended to together: few enough that what is packed stays in cache and in bounds, enough for all threads.
+/// Units that are packed and attended to together: few enough that what is packed stays in cache and in bounds, enough
+/// for all threads.
 inline std::size_t wave_units(const Problem& problem, std::size_t packed_bytes_per_unit, unsigned threads) {
   constexpr std::size_t packed_bytes_per_thread = std::size_t{2} << 20;
   const std::size_t fitting = threads * packed_bytes_per_thread / std::max<std::size_t>(packed_bytes_per_unit, 1);
@@ -67,7 +70,8 @@ inline std::size_t strip_rows(const Problem& problem, std::size_t padded_keys, u
   constexpr std::size_t score_bytes = std::size_t{512} << 10;
   std::size_t tiles = std::clamp<std::size_t>(score_bytes / (4 * padded_keys * row_tile), 2, 4);
   const std::size_t wanted = std::size_t{4} * threads;
-  while (threads > 1 && tiles > 1 && units * problem.group() * divide_up(problem.query_length, tiles * row_tile) < wanted)
+  while (threads > 1 && tiles > 1 &&
+         units * problem.group() * divide_up(problem.query_length, tiles * row_tile) < wanted)
     --tiles;
   return std::min(tiles * row_tile, round_up(problem.query_length, row_tile));
 }

@@ -27,8 +27,7 @@ enum TensorIndex { key_tensor, value_tensor };
 struct QuantizedAttention::Run {
   Run(QuantizedAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
       : options(owner.options_), arguments(arguments), kernels(owner.kernels_), table(owner.table_),
-        index_scale(owner.index_scale_), pool(pool), clock(clock),
-        problem(options, arguments) {
+        index_scale(owner.index_scale_), pool(pool), clock(clock), problem(options, arguments) {
     integer = options.pipeline == Pipeline::integer;
     softmax_scale = options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(problem.dim));
     smooth_key = options.smooth_key && arguments.key.type != ElementType::int8;
@@ -77,18 +76,18 @@ struct QuantizedAttention::Run {
   unsigned char *packed_key, *packed_value;
 
   struct Scratch {
-    float* floats;            // [max(key_tile, rows, mean_block)][dim]
-    std::int8_t* bytes;       // [max(key_tile, rows)][byte_stride], columns from dim on are zero
-    unsigned char* query;     // packed strip
-    float* row_scale;         // [rows]
-    std::int32_t* scores;     // [rows][score_stride]
-    std::int32_t* lane_max;   // [rows][max_lanes]
+    float* floats;          // [max(key_tile, rows, mean_block)][dim]
+    std::int8_t* bytes;     // [max(key_tile, rows)][byte_stride], columns from dim on are zero
+    unsigned char* query;   // packed strip
+    float* row_scale;       // [rows]
+    std::int32_t* scores;   // [rows][score_stride]
+    std::int32_t* lane_max; // [rows][max_lanes]
     unsigned char* probabilities;
-    RowSums* sums;            // [rows]
+    RowSums* sums;              // [rows]
     std::int32_t* accumulators; // [rows][padded_dim]
-    std::int64_t* wide;       // [rows][padded_dim], for keys beyond accumulator_keys
-    double* running;          // [dim]
-    float *offset, *output;   // [padded_dim]
+    std::int64_t* wide;         // [rows][padded_dim], for keys beyond accumulator_keys
+    double* running;            // [dim]
+    float *offset, *output;     // [padded_dim]
   };
   unsigned char* scratch_base;
   std::size_t scratch_bytes;
@@ -161,7 +160,8 @@ struct QuantizedAttention::Run {
     const std::size_t unit = task / (2 * slabs), tensor = task / slabs % 2, first = task % slabs * slab;
     const std::size_t columns = std::min(slab, problem.dim - first), keys = problem.keys_of_unit(unit);
     const Input& in = input(tensor);
-    const bool quantized = in.type == ElementType::int8, sums = centered(tensor) || (tensor == value_tensor && running_mean);
+    const bool quantized = in.type == ElementType::int8,
+               sums = centered(tensor) || (tensor == value_tensor && running_mean);
     const bool per_channel = scope(tensor) == Scope::channel;
     const std::size_t at = (2 * unit + tensor) * problem.dim + first;
     const Scratch s = scratch(thread);
@@ -171,11 +171,13 @@ struct QuantizedAttention::Run {
     std::fill_n(low, slab, std::numeric_limits<float>::infinity());
     std::fill_n(high, slab, -std::numeric_limits<float>::infinity());
     std::uint32_t bits[slab] = {};
-    double* prefix = tensor == value_tensor && running_mean ? value_sums + unit * mean_blocks * problem.dim + first : nullptr;
+    double* prefix =
+        tensor == value_tensor && running_mean ? value_sums + unit * mean_blocks * problem.dim + first : nullptr;
     if (sums || !quantized) {
       for (std::size_t key = 0; key < keys; key += mean_block) {
         const std::size_t count = std::min(mean_block, keys - key);
-        const float* x = float_rows(kernels, in, (first_row(unit) + key) * problem.dim, count * problem.dim, s.floats) + first;
+        const float* x =
+            float_rows(kernels, in, (first_row(unit) + key) * problem.dim, count * problem.dim, s.floats) + first;
         if (sums) {
           double block[slab] = {};
           kernels.column_statistics(x, problem.dim, count, columns, block, low, high);
@@ -200,8 +202,8 @@ struct QuantizedAttention::Run {
       float mean = 0;
       if (centered(tensor) && keys) {
         mean = float(total[c] / double(keys));
-        // Rounded subtraction is monotonic, so the extremes stay the extremes. The float64 sum of finite float32 is finite: it tells
-        // of every NaN and infinity.
+        // Rounded subtraction is monotonic, so the extremes stay the extremes. The float64 sum of finite float32 is
+        // finite: it tells of every NaN and infinity.
         bits[c] = std::isfinite(total[c])
                       ? std::max(bits_of_float(high[c] - mean) & 0x7fffffff, bits_of_float(low[c] - mean) & 0x7fffffff)
                       : infinity_bits;
@@ -224,7 +226,8 @@ struct QuantizedAttention::Run {
     std::uint32_t most = 0;
     for (std::size_t row = 0; row < problem.query_length; row += mean_block) {
       const std::size_t count = std::min(mean_block, problem.query_length - row) * problem.dim;
-      const float* x = float_rows(kernels, arguments.query, (head * problem.query_length + row) * problem.dim, count, s.floats);
+      const float* x =
+          float_rows(kernels, arguments.query, (head * problem.query_length + row) * problem.dim, count, s.floats);
       most = std::max(most, kernels.max_abs_bits(x, count));
     }
     query_bits[head] = most;
@@ -277,8 +280,8 @@ struct QuantizedAttention::Run {
   }
 
   /// Quantized rows as the packing functions want them: from memory when they already are, else through `bytes`.
-  const std::int8_t* quantized_rows(std::size_t unit, std::size_t tensor, std::size_t key, std::size_t count, const Scratch& s,
-                                    std::size_t* stride) {
+  const std::int8_t* quantized_rows(std::size_t unit, std::size_t tensor, std::size_t key, std::size_t count,
+                                    const Scratch& s, std::size_t* stride) {
     const Input& in = input(tensor);
     const std::size_t first = (first_row(unit) + key) * problem.dim;
     const auto* stored = static_cast<const std::int8_t*>(in.data) + first;
@@ -369,7 +372,8 @@ struct QuantizedAttention::Run {
     for (std::size_t row = 0; row < count; ++row) {
       const std::size_t visible = problem.visible(unit, query + row);
       unsigned char* probabilities = s.probabilities + row * probability_stride * kernels.integer_bytes;
-      const RowExtent extent = {std::uint32_t(whole_tiles * kernels.key_tile), std::uint32_t(visible), std::uint32_t(key_end)};
+      const RowExtent extent = {std::uint32_t(whole_tiles * kernels.key_tile), std::uint32_t(visible),
+                                std::uint32_t(key_end)};
       std::int32_t* scores = s.scores + row * score_stride;
       const std::int32_t* lane_max = s.lane_max + row * max_lanes;
       const double logit_scale = (double(s.row_scale[row]) * double(scale[2 * unit * problem.dim])) * softmax_scale;
@@ -400,7 +404,8 @@ struct QuantizedAttention::Run {
     const std::size_t row = head * problem.query_length + query, first = row * problem.dim;
     if (in.type == ElementType::int8) {
       for (std::size_t i = 0; i < count; ++i)
-        std::memcpy(s.bytes + i * byte_stride, static_cast<const std::int8_t*>(in.data) + first + i * problem.dim, problem.dim);
+        std::memcpy(s.bytes + i * byte_stride, static_cast<const std::int8_t*>(in.data) + first + i * problem.dim,
+                    problem.dim);
       if (options.query_scope == Scope::row)
         std::memcpy(s.row_scale, in.scale + row, count * sizeof(float));
       else
@@ -425,8 +430,8 @@ struct QuantizedAttention::Run {
   void multiply_values(std::size_t slot, std::size_t count, std::size_t key_end, const Scratch& s) {
     const unsigned char* value = packed_value + slot * packed_value_bytes;
     if (key_end <= accumulator_keys) {
-      kernels.values(s.probabilities, probability_stride, count, value, padded_keys, 0, key_end, problem.dim, s.accumulators,
-                     padded_dim);
+      kernels.values(s.probabilities, probability_stride, count, value, padded_keys, 0, key_end, problem.dim,
+                     s.accumulators, padded_dim);
       return;
     }
     std::fill_n(s.wide, count * padded_dim, std::int64_t{0});
@@ -441,7 +446,8 @@ struct QuantizedAttention::Run {
   void store_rows(std::size_t unit, std::size_t head, std::size_t query, std::size_t count, const Scratch& s) {
     const std::size_t keys = problem.keys_of_unit(unit), at = (2 * unit + value_tensor) * problem.dim;
     const bool deferred = integer && options.normalization == Normalization::deferred;
-    const bool wide = divide_up(problem.visible(unit, query + count - 1), kernels.key_tile) * kernels.key_tile > accumulator_keys;
+    const bool wide =
+        divide_up(problem.visible(unit, query + count - 1), kernels.key_tile) * kernels.key_tile > accumulator_keys;
     std::size_t summed = 0; // keys in s.running
     for (std::size_t row = 0; row < count; ++row) {
       const std::size_t visible = problem.visible(unit, query + row);
@@ -489,7 +495,8 @@ struct QuantizedAttention::Run {
     }
     if (visible > summed) {
       const std::size_t count = visible - summed;
-      const float* x = float_rows(kernels, arguments.value, (first_row(unit) + summed) * problem.dim, count * problem.dim, s.floats);
+      const float* x =
+          float_rows(kernels, arguments.value, (first_row(unit) + summed) * problem.dim, count * problem.dim, s.floats);
       kernels.column_statistics(x, problem.dim, count, problem.dim, s.running, nullptr, nullptr);
     }
   }
@@ -509,8 +516,9 @@ struct QuantizedAttention::Run {
     return (head * problem.query_length + query) * problem.dim;
   }
   float* output_row(std::size_t head, std::size_t query, const Scratch& s) const {
-    return arguments.output_type == ElementType::float32 ? static_cast<float*>(arguments.output) + output_at(head, query)
-                                                         : s.output;
+    return arguments.output_type == ElementType::float32
+               ? static_cast<float*>(arguments.output) + output_at(head, query)
+               : s.output;
   }
   void finish_row(std::size_t head, std::size_t query, const float* row) const {
     if (arguments.output_type == ElementType::float16)
@@ -533,7 +541,8 @@ struct QuantizedAttention::Run {
       to->lost[row] = lost;
   }
 
-  /// Scores of all keys that are there, computed plainly: a strip holds them only up to a constant and as far as they are visible.
+  /// Scores of all keys that are there, computed plainly: a strip holds them only up to a constant and as far as they
+  /// are visible.
   void record_scores(std::size_t unit, std::size_t head, std::size_t query, std::size_t count, const Scratch& s) const {
     const Intermediates* to = arguments.intermediates;
     if (!to || !to->scores)
@@ -550,17 +559,19 @@ struct QuantizedAttention::Run {
     }
   }
 
-  void record_probabilities(std::size_t head, std::size_t query, std::size_t count, std::size_t key_end, const Scratch& s) const {
+  void record_probabilities(std::size_t head, std::size_t query, std::size_t count, std::size_t key_end,
+                            const Scratch& s) const {
     const Intermediates* to = arguments.intermediates;
     if (!to || !to->probabilities || !integer)
       return;
     for (std::size_t row = 0; row < count; ++row)
-      kernels.unpack_probabilities(s.probabilities + row * probability_stride * kernels.integer_bytes,
-                                   std::min(key_end, problem.key_length),
-                                   to->probabilities + (head * problem.query_length + query + row) * problem.key_length);
+      kernels.unpack_probabilities(
+          s.probabilities + row * probability_stride * kernels.integer_bytes, std::min(key_end, problem.key_length),
+          to->probabilities + (head * problem.query_length + query + row) * problem.key_length);
   }
 
-  static void record_scale(Scope scope, std::size_t units, std::size_t dim, const float* scale, std::size_t stride, float* out) {
+  static void record_scale(Scope scope, std::size_t units, std::size_t dim, const float* scale, std::size_t stride,
+                           float* out) {
     if (scope == Scope::tensor)
       out[0] = scale[0];
     else
@@ -578,7 +589,8 @@ struct QuantizedAttention::Run {
       return;
     const std::size_t units = problem.units(), dim = problem.dim;
     if (to->query_scale && options.query_scope != Scope::row)
-      for (std::size_t head = 0; head < (options.query_scope == Scope::head ? problem.batch * problem.heads : 1); ++head)
+      for (std::size_t head = 0; head < (options.query_scope == Scope::head ? problem.batch * problem.heads : 1);
+           ++head)
         to->query_scale[head] = query_scale[head].scale;
     if (to->key_scale)
       record_scale(options.key_scope, units, dim, scale, 2 * dim, to->key_scale);
@@ -621,7 +633,8 @@ struct QuantizedAttention::Run {
       if (failed())
         break;
       pool.run(units * 2 * packs, [&](std::size_t task, unsigned thread) { pack(first, task, packs, thread); });
-      pool.run(units * problem.group() * strips(), [&](std::size_t task, unsigned thread) { strip(first, task, thread); });
+      pool.run(units * problem.group() * strips(),
+               [&](std::size_t task, unsigned thread) { strip(first, task, thread); });
     }
     if (!failed())
       record_scales();

@@ -7,7 +7,8 @@
 
 namespace intattn {
 
-/// Pipelines `integer` and `int8`: quantize and pack K and V once per head, then strips of query rows from scores to output.
+/// Pipelines `integer` and `int8`: quantize and pack K and V once per head, then strips of query rows from scores to
+/// output.
 class QuantizedAttention {
 public:
   QuantizedAttention(const AttentionOptions& options, const Kernels& kernels)

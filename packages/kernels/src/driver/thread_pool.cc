@@ -9,8 +9,8 @@
 namespace intattn {
 namespace {
 
-/// About 200 microseconds: bridges the gaps between stages and between runs in a row, where waking a sleeping thread would take
-/// longer than a short run lasts, and still leaves the core soon after the last run.
+/// About 200 microseconds: bridges the gaps between stages and between runs in a row, where waking a sleeping thread
+/// would take longer than a short run lasts, and still leaves the core soon after the last run.
 constexpr int spins = 8000;
 
 void relax() {

@@ -21,16 +21,17 @@ public:
   /// Threads that take part, the caller included.
   unsigned size() const { return unsigned(workers_.size()) + 1; }
 
-  /// Calls f(task, thread) for every task in [0, tasks) and returns when all are done; thread in [0, size()), 0 is the caller.
-  /// `f` must not throw. Tasks start in the order of their numbers.
+  /// Calls f(task, thread) for every task in [0, tasks) and returns when all are done; thread in [0, size()), 0 is the
+  /// caller. `f` must not throw. Tasks start in the order of their numbers.
   template <class F> void run(std::size_t tasks, const F& f) {
     if (workers_.empty() || tasks < 2) {
       for (std::size_t task = 0; task < tasks; ++task)
         f(task, 0u);
       return;
     }
-    share([](const void* context, std::size_t task, unsigned thread) { (*static_cast<const F*>(context))(task, thread); }, &f,
-          tasks);
+    share(
+        [](const void* context, std::size_t task, unsigned thread) { (*static_cast<const F*>(context))(task, thread); },
+        &f, tasks);
   }
 
 private:
@@ -46,8 +47,8 @@ private:
   std::atomic<unsigned> round_{0};
   bool stop_ = false;
 
-  // The round under way. Whoever takes `remaining_` from a positive value owns a task, and the round lasts until its task is done:
-  // a worker that wakes up late finds nothing left, of this round or the last, and nobody waits for it.
+  // The round under way. Whoever takes `remaining_` from a positive value owns a task, and the round lasts until its
+  // task is done: a worker that wakes up late finds nothing left, of this round or the last, and nobody waits for it.
   Function function_ = nullptr;
   const void* context_ = nullptr;
   std::ptrdiff_t tasks_ = 0;

@@ -24,7 +24,8 @@ static inline std::uint32_t bits_of_float(float value) {
   return bits;
 }
 
-/// Section 1: scale and inverse of a group whose largest |x| has these bits. The inverse overflows for zeros and denormals.
+/// Section 1: scale and inverse of a group whose largest |x| has these bits. The inverse overflows for zeros and
+/// denormals.
 static inline ScaleAndInverse scale_of(std::uint32_t max_abs) {
   const float most = float_of_bits(max_abs);
   const float inverse = 127 / most;

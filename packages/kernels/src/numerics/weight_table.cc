@@ -25,8 +25,8 @@ IndexScale::IndexScale(const TableOptions& options) : clip_(clip_of(options)), w
 }
 
 IndexParameters IndexScale::operator()(double logit_scale) const {
-  // Beyond 2^60 every distance falls into the first step, below 2^-60 every distance but 0 into the last: clamping changes no index
-  // and keeps underflowed or overflowed logit scales out of the exponent arithmetic.
+  // Beyond 2^60 every distance falls into the first step, below 2^-60 every distance but 0 into the last: clamping
+  // changes no index and keeps underflowed or overflowed logit scales out of the exponent arithmetic.
   double real_threshold = clip_ / logit_scale;
   if (!(real_threshold < 0x1p60))
     real_threshold = 0x1p60;
@@ -42,11 +42,14 @@ IndexParameters IndexScale::operator()(double logit_scale) const {
   return {exponent - 14, threshold, multiplier, weight_shift_};
 }
 
-IndexParameters index_parameters(const TableOptions& options, double logit_scale) { return IndexScale(options)(logit_scale); }
+IndexParameters index_parameters(const TableOptions& options, double logit_scale) {
+  return IndexScale(options)(logit_scale);
+}
 
 WeightTable::WeightTable(const TableOptions& options, Normalization normalization)
     : kind(options.table), normalization(normalization), steps(steps_of(options)),
-      unit(options.table == Table::exp2 ? 64 : 1), bits(std::uint32_t(options.lut_bits)), weight{}, plane{}, fraction{}, numerator{} {
+      unit(options.table == Table::exp2 ? 64 : 1), bits(std::uint32_t(options.lut_bits)), weight{}, plane{}, fraction{},
+      numerator{} {
   if (kind == Table::natural) {
     for (std::uint32_t i = 0; i < steps; ++i)
       weight[i] = std::uint16_t(std::floor(255 * std::exp(-options.clip * double(i) / double(steps)) + 0.5));

@@ -6,8 +6,8 @@
 #include "numerics/normalize_table.h"
 #include "numerics/scale.h"
 #include "scalar/vector.h"
-#include "simd/float_tiles.h"
 #include "simd/float_rows.h"
+#include "simd/float_tiles.h"
 
 namespace intattn {
 namespace {
@@ -29,7 +29,8 @@ void pack_key(const std::int8_t* rows, std::size_t stride, std::size_t dim, void
       out[k * key_tile + key] = rows[key * stride + k];
 }
 
-void pack_value(const std::int8_t* rows, std::size_t stride, std::size_t dim, std::size_t tile, std::size_t, void* packed) {
+void pack_value(const std::int8_t* rows, std::size_t stride, std::size_t dim, std::size_t tile, std::size_t,
+                void* packed) {
   auto* out = static_cast<std::int8_t*>(packed) + tile * key_tile * dim;
   for (std::size_t key = 0; key < key_tile; ++key)
     for (std::size_t c = 0; c < dim; ++c)
@@ -73,8 +74,8 @@ std::uint32_t index_of(std::uint32_t distance, const IndexParameters& index) {
   return ((clipped * index.multiplier >> 15) + (1u << (index.weight_shift - 16))) >> (index.weight_shift - 15);
 }
 
-RowSums index_softmax(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent, const WeightTable& table,
-                      const IndexParameters& index, void* probabilities) {
+RowSums index_softmax(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent,
+                      const WeightTable& table, const IndexParameters& index, void* probabilities) {
   auto* out = static_cast<std::uint8_t*>(probabilities);
   const auto most = std::uint32_t(row_maximum(scores, lane_max, extent));
   RowSums sums = {0, 0};
@@ -118,8 +119,9 @@ void unpack_probabilities(const void* probabilities, std::size_t keys, std::uint
   __builtin_memcpy(out, probabilities, keys);
 }
 
-void values(const void* probabilities, std::size_t probability_stride, std::size_t rows, const void* packed_value, std::size_t,
-            std::size_t key_begin, std::size_t key_end, std::size_t dim, std::int32_t* accumulators, std::size_t stride) {
+void values(const void* probabilities, std::size_t probability_stride, std::size_t rows, const void* packed_value,
+            std::size_t, std::size_t key_begin, std::size_t key_end, std::size_t dim, std::int32_t* accumulators,
+            std::size_t stride) {
   for (std::size_t row = 0; row < rows; ++row) {
     const auto* p = static_cast<const std::uint8_t*>(probabilities) + row * probability_stride;
     std::int32_t* out = accumulators + row * stride;

@@ -1,8 +1,9 @@
 #pragma once
 
-// Conversions, statistics, quantization and output of float rows, written once over a vector type `V`, which needs: f32, width, set,
-// load, load_some, store, store_some, add, sub, mul, min, max, fma, abs_bits, and i32 with zero_bits, max_bits, maximum_bits;
-// store_int8(out, n, x) rounds to nearest even; f64x with load_wide, store_wide, add_wide and narrow.
+// Conversions, statistics, quantization and output of float rows, written once over a vector type `V`, which needs:
+// f32, width, set, load, load_some, store, store_some, add, sub, mul, min, max, fma, abs_bits, and i32 with zero_bits,
+// max_bits, maximum_bits; store_int8(out, n, x) rounds to nearest even; f64x with load_wide, store_wide, add_wide and
+// narrow.
 
 #include <cstddef>
 #include <cstdint>
@@ -19,8 +20,8 @@ template <class V> struct FloatRows {
   static constexpr std::size_t width = V::width;
   static constexpr int group = 4; ///< vectors of columns that stay in registers from row to row
 
-  static void column_statistics(const float* x, std::size_t stride, std::size_t rows, std::size_t dim, double* sum, float* min,
-                                float* max) {
+  static void column_statistics(const float* x, std::size_t stride, std::size_t rows, std::size_t dim, double* sum,
+                                float* min, float* max) {
     for_column_groups(dim, [&](std::size_t column, std::size_t columns, auto vectors) {
       constexpr int N = decltype(vectors)::value;
       typename V::f64x total[N];
@@ -37,7 +38,8 @@ template <class V> struct FloatRows {
       }
       for (std::size_t row = 0; row < rows; ++row)
         for (int v = 0; v < N; ++v) {
-          const f32 value = V::load_some(x + row * stride + column + std::size_t(v) * width, columns - std::size_t(v) * width);
+          const f32 value =
+              V::load_some(x + row * stride + column + std::size_t(v) * width, columns - std::size_t(v) * width);
           total[v] = V::add_wide(total[v], value);
           low[v] = V::min(low[v], value);
           high[v] = V::max(high[v], value);
@@ -53,7 +55,8 @@ template <class V> struct FloatRows {
     });
   }
 
-  static void column_max_abs(const float* x, std::size_t stride, std::size_t rows, std::size_t dim, std::uint32_t* bits) {
+  static void column_max_abs(const float* x, std::size_t stride, std::size_t rows, std::size_t dim,
+                             std::uint32_t* bits) {
     for_column_groups(dim, [&](std::size_t column, std::size_t columns, auto vectors) {
       constexpr int N = decltype(vectors)::value;
       typename V::i32 most[N];
@@ -161,9 +164,8 @@ template <class V> struct FloatRows {
 
 private:
   template <class F> static inline void for_column_groups(std::size_t dim, const F& f) {
-    in_steps<group>(divide_up(dim, width), [&](std::size_t first, auto vectors) {
-      f(first * width, dim - first * width, vectors);
-    });
+    in_steps<group>(divide_up(dim, width),
+                    [&](std::size_t first, auto vectors) { f(first * width, dim - first * width, vectors); });
   }
 };
 

@@ -1,7 +1,8 @@
 #pragma once
 
-// Float attention, written once over a vector type `V` and a storage type `S`. Every instruction set includes this file in its one
-// translation unit; the unnamed namespace keeps the instantiations apart, so that no code for a newer CPU is shared by the linker.
+// Float attention, written once over a vector type `V` and a storage type `S`. Every instruction set includes this file
+// in its one translation unit; the unnamed namespace keeps the instantiations apart, so that no code for a newer CPU is
+// shared by the linker.
 
 #include <cstddef>
 #include <cstdint>
@@ -47,8 +48,8 @@ template <class V> struct Float16Storage {
   }
 };
 
-/// `V` needs: f32, width, rows and columns (in vectors) of a register tile, set, load, store, load_half, store_half, round_to_half, add, mul,
-/// fma, min, max, round, zero_where_less, times_power_of_two, sum, maximum.
+/// `V` needs: f32, width, rows and columns (in vectors) of a register tile, set, load, store, load_half, store_half,
+/// round_to_half, add, mul, fma, min, max, round, zero_where_less, times_power_of_two, sum, maximum.
 template <class V, class S> struct FloatTiles {
   using f32 = typename V::f32;
   using element = typename S::element;
@@ -68,8 +69,8 @@ template <class V, class S> struct FloatTiles {
     }
   }
 
-  static void pack_value(const float* rows, std::size_t count, std::size_t dim, std::size_t tile, std::size_t padded_keys,
-                         void* packed) {
+  static void pack_value(const float* rows, std::size_t count, std::size_t dim, std::size_t tile,
+                         std::size_t padded_keys, void* packed) {
     auto* out = static_cast<element*>(packed);
     const std::size_t padded_dim = round_up(dim, width);
     for (std::size_t column = 0; column < padded_dim; column += key_tile) {
@@ -82,8 +83,9 @@ template <class V, class S> struct FloatTiles {
     }
   }
 
-  static void scores(const float* query, std::size_t rows, const void* packed_key, std::size_t tile_begin, std::size_t tile_end,
-                     std::size_t dim, float scale, void* scores, std::size_t stride, float* lane_max) {
+  static void scores(const float* query, std::size_t rows, const void* packed_key, std::size_t tile_begin,
+                     std::size_t tile_end, std::size_t dim, float scale, void* scores, std::size_t stride,
+                     float* lane_max) {
     for (std::size_t tile = tile_begin; tile < tile_end; ++tile) {
       const auto* key = static_cast<const element*>(packed_key) + tile * key_tile * dim;
       in_steps<V::rows>(rows, [&](std::size_t row, auto r) {
@@ -117,9 +119,8 @@ template <class V, class S> struct FloatTiles {
     if (extent.lane_end)
       for (std::size_t lane = 0; lane < max_lanes; lane += width)
         top = V::max(top, V::load(lane_max + lane));
-    for_vectors(extent.lane_end, extent.visible, [&](std::size_t i, std::size_t n) {
-      top = V::max(top, load_row(row + i, n, lowest));
-    });
+    for_vectors(extent.lane_end, extent.visible,
+                [&](std::size_t i, std::size_t n) { top = V::max(top, load_row(row + i, n, lowest)); });
     const f32 row_max = V::set(V::maximum(top));
     const f32 negative_max = V::mul(row_max, V::set(-1));
 
@@ -141,8 +142,9 @@ template <class V, class S> struct FloatTiles {
     return normalize ? 1 : 1 / total;
   }
 
-  static void values(const void* probabilities, std::size_t probability_stride, std::size_t rows, const void* packed_value,
-                     std::size_t padded_keys, std::size_t key_end, std::size_t dim, float* accumulators, std::size_t stride) {
+  static void values(const void* probabilities, std::size_t probability_stride, std::size_t rows,
+                     const void* packed_value, std::size_t padded_keys, std::size_t key_end, std::size_t dim,
+                     float* accumulators, std::size_t stride) {
     const std::size_t padded_dim = round_up(dim, width);
     for (std::size_t column = 0; column < padded_dim; column += key_tile) {
       const std::size_t vectors = (padded_dim - column) / width;

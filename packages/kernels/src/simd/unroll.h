@@ -4,8 +4,8 @@
 #include <type_traits>
 #include <utility>
 
-/// For lambdas passed to `unroll`: with constant indices from the start, GCC keeps arrays of vectors in registers; arrays indexed
-/// by loops that it unrolls itself are written back to memory in every round.
+/// For lambdas passed to `unroll`: with constant indices from the start, GCC keeps arrays of vectors in registers;
+/// arrays indexed by loops that it unrolls itself are written back to memory in every round.
 #define INTATTN_INLINE __attribute__((always_inline))
 
 namespace intattn {
@@ -18,11 +18,14 @@ template <class F, int... I> INTATTN_INLINE inline void unroll(const F& f, std::
 }
 
 /// f(constant<0>) ... f(constant<N - 1>), straight-line code.
-template <int N, class F> INTATTN_INLINE inline void unroll(const F& f) { unroll(f, std::make_integer_sequence<int, N>{}); }
+template <int N, class F> INTATTN_INLINE inline void unroll(const F& f) {
+  unroll(f, std::make_integer_sequence<int, N>{});
+}
 
 /// f(constant<row>, constant<column>) for all R x C pairs, straight-line code.
 template <int R, int C, class F> INTATTN_INLINE inline void unroll(const F& f) {
-  unroll<R * C>([&](auto i) INTATTN_INLINE { f(constant<decltype(i)::value / C>{}, constant<decltype(i)::value % C>{}); });
+  unroll<R * C>([&](auto i)
+                    INTATTN_INLINE { f(constant<decltype(i)::value / C>{}, constant<decltype(i)::value % C>{}); });
 }
 
 /// Calls f(constant<n>) for the run-time n in 1 ... N.
