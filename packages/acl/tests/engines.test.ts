@@ -62,7 +62,7 @@ describe('an addon that does not load', () => {
        }
        console.log(new Attention({ ...options, engine: 'reference' }).engine)
        const [native, reference] = engines()
-       console.log(native.available, native.reason.includes('no such file'), reference.available)`,
+       console.log([native.available, native.reason.includes('no such file'), reference.available].join(' '))`,
     )
     const { stdout, stderr } = spawnSync(process.execPath, [orphan], { encoding: 'utf8' })
     expect(stderr).toBe('')
