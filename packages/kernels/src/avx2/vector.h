@@ -65,6 +65,14 @@ struct Avx2 {
     }
   }
 
+  static void store_int8(std::int8_t* p, f32 a, f32 b, f32 c, f32 d) {
+    const __m256i words_ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+    const __m256i words_cd = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words_ab, words_cd), order));
+  }
+
   static f32 add(f32 a, f32 b) { return _mm256_add_ps(a, b); }
   static f32 sub(f32 a, f32 b) { return _mm256_sub_ps(a, b); }
   static f32 mul(f32 a, f32 b) { return _mm256_mul_ps(a, b); }

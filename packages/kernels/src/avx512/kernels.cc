@@ -59,6 +59,10 @@ INTATTN_INLINE inline void multiply(const std::uint8_t* a, std::size_t a_stride,
 void pack_query(const std::int8_t* rows, std::size_t stride, std::size_t count, std::size_t dim, void* packed) {
   const std::size_t depth = round_up(dim, depth_group);
   auto* out = static_cast<std::int8_t*>(packed);
+  if (stride == depth) {
+    __builtin_memcpy(out, rows, count * depth);
+    return;
+  }
   for (std::size_t row = 0; row < count; ++row)
     __builtin_memcpy(out + row * depth, rows + row * stride, depth);
 }

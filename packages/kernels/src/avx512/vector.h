@@ -53,6 +53,13 @@ struct Avx512 {
       _mm_mask_storeu_epi8(p, first(n), bytes);
   }
 
+  static void store_int8(std::int8_t* p, f32 a, f32 b, f32 c, f32 d) {
+    const __m512i words_ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+    const __m512i words_cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, _mm512_packs_epi16(words_ab, words_cd)));
+  }
+
   static f32 add(f32 a, f32 b) { return _mm512_add_ps(a, b); }
   static f32 sub(f32 a, f32 b) { return _mm512_sub_ps(a, b); }
   static f32 mul(f32 a, f32 b) { return _mm512_mul_ps(a, b); }

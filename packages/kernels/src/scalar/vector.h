@@ -57,6 +57,10 @@ struct Scalar {
     *p = std::int8_t(rounded > 127 ? 127 : rounded < -127 ? -127 : rounded);
   }
 
+  static void store_int8(std::int8_t* p, f32 a, f32 b, f32 c, f32 d) {
+    store_int8(p, 1, a), store_int8(p + 1, 1, b), store_int8(p + 2, 1, c), store_int8(p + 3, 1, d);
+  }
+
   static f32 add(f32 a, f32 b) { return a + b; }
   static f32 sub(f32 a, f32 b) { return a - b; }
   static f32 mul(f32 a, f32 b) { return a * b; }

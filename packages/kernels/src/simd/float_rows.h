@@ -2,8 +2,8 @@
 
 // Conversions, statistics, quantization and output of float rows, written once over a vector type `V`, which needs:
 // f32, width, set, load, load_some, store, store_some, add, sub, mul, min, max, fma, abs_bits, and i32 with zero_bits,
-// max_bits, maximum_bits; store_int8(out, n, x) rounds to nearest even; f64x with load_wide, store_wide, add_wide and
-// narrow.
+// max_bits, maximum_bits; store_int8(out, n, x) and store_int8(out, a, b, c, d) round to nearest even; f64x with
+// load_wide, store_wide, add_wide and narrow.
 
 #include <cstddef>
 #include <cstdint>
@@ -36,14 +36,21 @@ template <class V> struct FloatRows {
           low[v] = high[v] = V::set(0);
         }
       }
-      for (std::size_t row = 0; row < rows; ++row)
-        for (int v = 0; v < N; ++v) {
-          const f32 value =
-              V::load_some(x + row * stride + column + std::size_t(v) * width, columns - std::size_t(v) * width);
-          total[v] = V::add_wide(total[v], value);
-          low[v] = V::min(low[v], value);
-          high[v] = V::max(high[v], value);
-        }
+      const auto add_rows = [&](auto load) INTATTN_INLINE {
+        for (std::size_t row = 0; row < rows; ++row)
+          unroll<N>([&](auto v) INTATTN_INLINE {
+            const f32 value = load(x + row * stride + column, v);
+            total[v] = V::add_wide(total[v], value);
+            low[v] = V::min(low[v], value);
+            high[v] = V::max(high[v], value);
+          });
+      };
+      if (columns >= N * width)
+        add_rows([](const float* p, auto v) INTATTN_INLINE { return V::load(p + std::size_t(v) * width); });
+      else
+        add_rows([&](const float* p, auto v) INTATTN_INLINE {
+          return V::load_some(p + std::size_t(v) * width, columns - std::size_t(v) * width);
+        });
       for (int v = 0; v < N; ++v) {
         const std::size_t n = columns - std::size_t(v) * width;
         V::store_wide(sum + column + std::size_t(v) * width, n, total[v]);
@@ -80,14 +87,12 @@ template <class V> struct FloatRows {
 
   static void quantize(const float* x, std::size_t rows, std::size_t dim, const float* center, const float* inverse,
                        bool inverse_per_column, std::int8_t* out, std::size_t out_stride) {
-    for (std::size_t row = 0; row < rows; ++row, x += dim, out += out_stride)
-      for (std::size_t c = 0; c < dim; c += width) {
-        const std::size_t n = dim - c;
-        f32 value = V::load_some(x + c, n);
-        if (center)
-          value = V::sub(value, V::load_some(center + c, n));
-        V::store_int8(out + c, n, V::mul(value, inverse_per_column ? V::load_some(inverse + c, n) : V::set(*inverse)));
-      }
+    if (center)
+      inverse_per_column ? quantize_as<true, true>(x, rows, dim, center, inverse, out, out_stride)
+                         : quantize_as<true, false>(x, rows, dim, center, inverse, out, out_stride);
+    else
+      inverse_per_column ? quantize_as<false, true>(x, rows, dim, center, inverse, out, out_stride)
+                         : quantize_as<false, false>(x, rows, dim, center, inverse, out, out_stride);
   }
 
   static std::uint32_t quantize_rows(const float* x, std::size_t rows, std::size_t dim, std::int8_t* out,
@@ -163,6 +168,30 @@ template <class V> struct FloatRows {
   }
 
 private:
+  template <bool centered, bool per_column>
+  static inline void quantize_as(const float* x, std::size_t rows, std::size_t dim, const float* center,
+                                 const float* inverse, std::int8_t* out, std::size_t out_stride) {
+    const f32 common = V::set(*inverse);
+    for (std::size_t row = 0; row < rows; ++row, x += dim, out += out_stride) {
+      const auto scaled = [&](std::size_t c, auto load) INTATTN_INLINE {
+        f32 value = load(x + c);
+        if constexpr (centered)
+          value = V::sub(value, load(center + c));
+        if constexpr (per_column)
+          return V::mul(value, load(inverse + c));
+        else
+          return V::mul(value, common);
+      };
+      const auto whole = [](const float* p) INTATTN_INLINE { return V::load(p); };
+      std::size_t c = 0;
+      for (; c + 4 * width <= dim; c += 4 * width)
+        V::store_int8(out + c, scaled(c, whole), scaled(c + width, whole), scaled(c + 2 * width, whole),
+                      scaled(c + 3 * width, whole));
+      for (; c < dim; c += width)
+        V::store_int8(out + c, dim - c, scaled(c, [&](const float* p) { return V::load_some(p, dim - c); }));
+    }
+  }
+
   template <class F> static inline void for_column_groups(std::size_t dim, const F& f) {
     in_steps<group>(divide_up(dim, width),
                     [&](std::size_t first, auto vectors) { f(first * width, dim - first * width, vectors); });
