@@ -57,17 +57,8 @@ struct FloatKernels {
                  std::size_t stride);
 };
 
-struct Kernels {
-  InstructionSet id;
-
-  // Geometry of packed operands.
-  unsigned key_tile;      ///< packed keys, and the columns of score and probability strips, are padded to this
-  unsigned depth_group;   ///< head_dim is padded to this in packed int8 queries and keys
-  unsigned value_group;   ///< head_dim is padded to this in packed values and accumulators
-  unsigned row_tile;      ///< query rows of one register tile
-  unsigned integer_bytes; ///< bytes of a packed int8 or of a probability: 1, or 2 where products are made in 16 bits
-
-  // Conversions, statistics and quantization of float rows.
+/// Conversions, statistics, quantization and output of float rows.
+struct RowKernels {
   void (*half_to_float)(const std::uint16_t* in, std::size_t n, float* out);
   void (*int8_to_float)(const std::int8_t* in, std::size_t n, float* out);
   void (*float_to_half)(const float* in, std::size_t n, std::uint16_t* out);
@@ -85,6 +76,25 @@ struct Kernels {
   /// One scale per row; returns the largest |x| of all rows as `max_abs_bits` does.
   std::uint32_t (*quantize_rows)(const float* x, std::size_t rows, std::size_t dim, std::int8_t* out,
                                  std::size_t out_stride, float* scale);
+
+  /// out = sum * inverse_count - center; `center` may be null.
+  void (*mean_offset)(const double* sum, double inverse_count, const float* center, std::size_t dim, float* out);
+  void (*integer_output)(const std::int32_t* accumulators, std::size_t dim, const OutputRow& row, float* out);
+  /// out = accumulator * factor
+  void (*float_output)(const float* accumulators, std::size_t dim, float factor, float* out);
+};
+
+struct Kernels {
+  InstructionSet id;
+
+  // Geometry of packed operands.
+  unsigned key_tile;      ///< packed keys, and the columns of score and probability strips, are padded to this
+  unsigned depth_group;   ///< head_dim is padded to this in packed int8 queries and keys
+  unsigned value_group;   ///< head_dim is padded to this in packed values and accumulators
+  unsigned row_tile;      ///< query rows of one register tile
+  unsigned integer_bytes; ///< bytes of a packed int8 or of a probability: 1, or 2 where products are made in 16 bits
+
+  RowKernels rows;
 
   // Integer attention. int8 rows are zero padded to `row_padding`.
   void (*pack_query)(const std::int8_t* rows, std::size_t stride, std::size_t count, std::size_t dim, void* packed);
@@ -110,14 +120,9 @@ struct Kernels {
   void (*values)(const void* probabilities, std::size_t probability_stride, std::size_t rows, const void* packed_value,
                  std::size_t padded_keys, std::size_t key_begin, std::size_t key_end, std::size_t dim,
                  std::int32_t* accumulators, std::size_t stride);
-  /// out = sum * inverse_count - center; `center` may be null.
-  void (*mean_offset)(const double* sum, double inverse_count, const float* center, std::size_t dim, float* out);
-  void (*integer_output)(const std::int32_t* accumulators, std::size_t dim, const OutputRow& row, float* out);
 
   FloatKernels float32;
   FloatKernels float16;
-  /// out = accumulator * factor
-  void (*float_output)(const float* accumulators, std::size_t dim, float factor, float* out);
 };
 
 /// One per folder; null when it is not part of this binary.

@@ -22,7 +22,7 @@ bool quantize(const QuantizeArguments& a, InstructionSet isa) {
   const auto head_values = [&](std::size_t head) -> const float* {
     if (!a.half_values)
       return a.values + head * matrix;
-    kernels.half_to_float(a.half_values + head * matrix, matrix, converted.data());
+    kernels.rows.half_to_float(a.half_values + head * matrix, matrix, converted.data());
     return converted.data();
   };
 
@@ -32,15 +32,15 @@ bool quantize(const QuantizeArguments& a, InstructionSet isa) {
     const float* x = head_values(head);
     std::uint32_t* channel_bits = bits.data() + head * a.head_dim;
     if (!a.center) {
-      kernels.column_max_abs(x, a.head_dim, a.length, a.head_dim, channel_bits);
+      kernels.rows.column_max_abs(x, a.head_dim, a.length, a.head_dim, channel_bits);
       continue;
     }
     std::vector<double> total(a.head_dim, 0);
     std::vector<float> low(a.head_dim, std::numeric_limits<float>::infinity()), high(a.head_dim, -low[0]);
     for (std::size_t row = 0; row < a.length; row += mean_block) {
       std::vector<double> block(a.head_dim, 0);
-      kernels.column_statistics(x + row * a.head_dim, a.head_dim, std::min(mean_block, a.length - row), a.head_dim,
-                                block.data(), low.data(), high.data());
+      kernels.rows.column_statistics(x + row * a.head_dim, a.head_dim, std::min(mean_block, a.length - row), a.head_dim,
+                                     block.data(), low.data(), high.data());
       for (std::size_t c = 0; c < a.head_dim; ++c)
         total[c] += block[c];
     }
@@ -69,7 +69,7 @@ bool quantize(const QuantizeArguments& a, InstructionSet isa) {
         a.scale[head * a.head_dim + c] = both.scale;
         inverse[c] = both.inverse;
       }
-      kernels.quantize(x, a.length, a.head_dim, mean, inverse.data(), true, out, a.head_dim);
+      kernels.rows.quantize(x, a.length, a.head_dim, mean, inverse.data(), true, out, a.head_dim);
       break;
     case Scope::row:
       for (std::size_t row = 0; row < a.length; ++row) {
@@ -79,8 +79,8 @@ bool quantize(const QuantizeArguments& a, InstructionSet isa) {
             centered[c] = values[c] - mean[c];
           values = centered.data();
         }
-        kernels.quantize_rows(values, 1, a.head_dim, out + row * a.head_dim, a.head_dim,
-                              a.scale + head * a.length + row);
+        kernels.rows.quantize_rows(values, 1, a.head_dim, out + row * a.head_dim, a.head_dim,
+                                   a.scale + head * a.length + row);
       }
       break;
     case Scope::tensor:
@@ -89,7 +89,7 @@ bool quantize(const QuantizeArguments& a, InstructionSet isa) {
           a.scope == Scope::tensor ? all : *std::max_element(channel_bits, channel_bits + a.head_dim);
       const ScaleAndInverse both = scale_of(most);
       a.scale[a.scope == Scope::tensor ? 0 : head] = both.scale;
-      kernels.quantize(x, a.length, a.head_dim, mean, &both.inverse, false, out, a.head_dim);
+      kernels.rows.quantize(x, a.length, a.head_dim, mean, &both.inverse, false, out, a.head_dim);
       break;
     }
     }

@@ -365,8 +365,6 @@ void unpack_probabilities(const void* probabilities, std::size_t keys, std::uint
   }
 }
 
-using Rows = FloatRows<Avx2>;
-
 constexpr Kernels kernels = {
     InstructionSet::avx2,
     key_tile,
@@ -374,14 +372,7 @@ constexpr Kernels kernels = {
     lanes,
     tile_rows,
     2,
-    Rows::half_to_float,
-    Rows::int8_to_float,
-    Rows::float_to_half,
-    Rows::column_statistics,
-    Rows::column_max_abs,
-    Rows::max_abs_bits,
-    Rows::quantize,
-    Rows::quantize_rows,
+    FloatRows<Avx2>::kernels(),
     pack_query,
     pack_key,
     pack_value,
@@ -390,11 +381,8 @@ constexpr Kernels kernels = {
     float_softmax,
     unpack_probabilities,
     values,
-    Rows::mean_offset,
-    Rows::integer_output,
     FloatTiles<Avx2, Float32Storage<Avx2>>::kernels(),
     FloatTiles<Avx2, Float16Storage<Avx2>>::kernels(),
-    Rows::float_output,
 };
 
 } // namespace

@@ -473,8 +473,6 @@ void unpack_probabilities(const void* probabilities, std::size_t keys, std::uint
   }
 }
 
-using Rows = FloatRows<Avx512>;
-
 constexpr Kernels kernels = {
     InstructionSet::avx512vnni,
     key_tile,
@@ -482,14 +480,7 @@ constexpr Kernels kernels = {
     lanes,
     tile_rows,
     1,
-    Rows::half_to_float,
-    Rows::int8_to_float,
-    Rows::float_to_half,
-    Rows::column_statistics,
-    Rows::column_max_abs,
-    Rows::max_abs_bits,
-    Rows::quantize,
-    Rows::quantize_rows,
+    FloatRows<Avx512>::kernels(),
     pack_query,
     pack_key,
     pack_value,
@@ -498,11 +489,8 @@ constexpr Kernels kernels = {
     float_softmax,
     unpack_probabilities,
     values,
-    Rows::mean_offset,
-    Rows::integer_output,
     FloatTiles<Avx512, Float32Storage<Avx512>>::kernels(),
     FloatTiles<Avx512, Float16Storage<Avx512>>::kernels(),
-    Rows::float_output,
 };
 
 } // namespace

@@ -1,6 +1,5 @@
 #include "driver/float_attention.h"
 
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,46 +9,25 @@
 namespace intattn {
 namespace {
 
-/// Keys packed by one task.
-constexpr std::size_t pack_keys = 256;
 /// float16 overflows from 65520 on: rounded there, it is infinite.
 constexpr float float16_limit = 65520;
 
-enum TensorIndex { key_tensor, value_tensor };
-
 } // namespace
 
-struct FloatAttention::Run {
+struct FloatAttention::Run : TiledRun<Run> {
   Run(FloatAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
-      : options(owner.options_), arguments(arguments), kernels(owner.kernels_), storage(owner.storage_), pool(pool),
-        clock(clock), problem(options, arguments) {
-    const double softmax_scale = options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(problem.dim));
-    scale = float(softmax_scale);
-    const float limit = options.pipeline == Pipeline::fp16 ? float16_limit : std::numeric_limits<float>::infinity();
-    limit_bits = bits_of_float(limit);
-    padded_keys = round_up(problem.key_length, kernels.key_tile);
-    padded_dim = round_up(problem.dim, kernels.value_group);
-    packed_key_bytes = round_up(padded_keys * problem.dim * storage.element_bytes, 64);
-    packed_value_bytes = round_up(padded_keys * padded_dim * storage.element_bytes, 64);
-    wave = wave_units(problem, packed_key_bytes + packed_value_bytes, pool.size());
-    rows = strip_rows(problem, padded_keys, kernels.row_tile, wave, pool.size());
-    // Off powers of two, so that the rows of a strip do not compete for the same cache sets.
-    score_stride = padded_keys + 32;
-  }
+      : TiledRun(owner.options_, arguments, owner.kernels_, pool, clock, owner.options_.head_dim,
+                 owner.storage_.element_bytes),
+        storage(owner.storage_), scale(float(softmax_scale())),
+        limit_bits(
+            bits_of_float(options.pipeline == Pipeline::fp16 ? float16_limit : std::numeric_limits<float>::infinity())),
+        // Off powers of two, so that the rows of a strip do not compete for the same cache sets.
+        score_stride(padded_keys + 32) {}
 
-  const AttentionOptions& options;
-  const AttentionArguments& arguments;
-  const Kernels& kernels;
   const FloatKernels& storage;
-  ThreadPool& pool;
-  StageClock& clock;
-  Problem problem;
-  float scale;
-  std::uint32_t limit_bits;
-  std::size_t padded_keys, padded_dim, packed_key_bytes, packed_value_bytes, wave, rows, score_stride;
-  std::atomic<int> failure{int(Status::ok)};
-  unsigned char *packed_key, *packed_value, *scratch_base;
-  std::size_t scratch_bytes;
+  const float scale;
+  const std::uint32_t limit_bits;
+  const std::size_t score_stride;
 
   struct Scratch {
     float* floats;         // [max(key_tile, rows)][dim]
@@ -87,41 +65,18 @@ struct FloatAttention::Run {
     return s;
   }
 
-  Scratch scratch(unsigned thread) const { return place_scratch(scratch_base + thread * scratch_bytes, nullptr); }
-
-  bool reserve(FloatAttention& owner) {
-    if (!owner.shared_.reserve(place_shared(nullptr)))
-      return false;
-    place_shared(owner.shared_.as());
-    place_scratch(nullptr, &scratch_bytes);
-    scratch_bytes = round_up(scratch_bytes, 64) + thread_gap;
-    if (!owner.scratch_.reserve(scratch_bytes * pool.size()))
-      return false;
-    scratch_base = owner.scratch_.as();
-    return true;
-  }
-
   const float* checked_rows(const Input& input, std::size_t first_element, std::size_t count, float* scratch,
                             Status failed) {
     const float* x = float_rows(kernels, input, first_element, count, scratch);
-    if (kernels.max_abs_bits(x, count) >= limit_bits)
+    if (kernels.rows.max_abs_bits(x, count) >= limit_bits)
       fail(failed);
     return x;
   }
 
-  void fail(Status status) {
-    int none = int(Status::ok);
-    failure.compare_exchange_strong(none, int(status), std::memory_order_relaxed);
-  }
-
-  void pack(std::size_t first_unit, std::size_t task, std::size_t tasks_per_tensor, unsigned thread) {
-    const std::uint64_t begin = ticks();
-    const std::size_t slot = task / (2 * tasks_per_tensor), tensor = task / tasks_per_tensor % 2;
-    const std::size_t unit = first_unit + slot, keys = problem.keys_of_unit(unit);
-    const std::size_t key_begin = task % tasks_per_tensor * pack_keys, key_end = std::min(keys, key_begin + pack_keys);
-    const Scratch s = scratch(thread);
+  void pack(const PackTask& task, const Scratch& s) {
+    const auto [slot, unit, tensor, key_begin, key_end] = task;
     for (std::size_t key = key_begin; key < key_end; key += kernels.key_tile) {
-      const std::size_t count = std::min<std::size_t>(kernels.key_tile, keys - key);
+      const std::size_t count = std::min<std::size_t>(kernels.key_tile, key_end - key);
       const std::size_t first = (unit * problem.key_length + key) * problem.dim;
       const float* x =
           tensor == key_tensor
@@ -134,21 +89,11 @@ struct FloatAttention::Run {
         storage.pack_value(x, count, problem.dim, key / kernels.key_tile, padded_keys,
                            packed_value + slot * packed_value_bytes);
     }
-    clock.add(thread, Stage::prepare, begin);
   }
 
-  std::size_t strips() const { return divide_up(problem.query_length, rows); }
-
-  void strip(std::size_t first_unit, std::size_t task, unsigned thread) {
+  void strip(const Strip& strip, const Scratch& s, unsigned thread) {
     std::uint64_t time = ticks();
-    const Scratch s = scratch(thread);
-    const std::size_t slot = task / (problem.group() * strips());
-    const std::size_t unit = first_unit + slot;
-    const std::size_t head = unit / problem.kv_heads * problem.heads + unit % problem.kv_heads * problem.group() +
-                             task / strips() % problem.group();
-    // The last strips of a causal head are the longest: they start first.
-    const std::size_t query = (strips() - 1 - task % strips()) * rows;
-    const std::size_t count = std::min(rows, problem.query_length - query);
+    const auto [slot, unit, head, query, count] = strip;
     const std::size_t most_visible = problem.visible(unit, query + count - 1);
 
     const float* q = load_query(head, query, count, s);
@@ -197,42 +142,30 @@ struct FloatAttention::Run {
     if (options.pipeline != Pipeline::fp16 || arguments.query.type == ElementType::float16)
       return x;
     for (std::size_t row = 0; row < count; ++row) {
-      kernels.float_to_half(x + row * problem.dim, problem.dim, s.halves);
-      kernels.half_to_float(s.halves, problem.dim, s.query + row * problem.dim);
+      kernels.rows.float_to_half(x + row * problem.dim, problem.dim, s.halves);
+      kernels.rows.half_to_float(s.halves, problem.dim, s.query + row * problem.dim);
     }
     return s.query;
   }
 
   void store_row(std::size_t head, std::size_t query, const float* accumulators, float factor, const Scratch& s) {
-    const std::size_t at = (head * problem.query_length + query) * problem.dim;
-    if (arguments.output_type == ElementType::float32) {
-      float* out = static_cast<float*>(arguments.output) + at;
-      kernels.float_output(accumulators, problem.dim, factor, out);
-      if (kernels.max_abs_bits(out, problem.dim) >= infinity_bits)
-        fail(Status::non_finite_value);
-    } else {
-      kernels.float_output(accumulators, problem.dim, factor, s.output);
-      kernels.float_to_half(s.output, problem.dim, static_cast<std::uint16_t*>(arguments.output) + at);
-    }
+    float* out = output_row(head, query, s.output);
+    kernels.rows.float_output(accumulators, problem.dim, factor, out);
+    if (kernels.rows.max_abs_bits(out, problem.dim) >= infinity_bits) // sums that overflowed
+      fail(Status::non_finite_value);
+    finish_row(head, query, out);
   }
 
   Status execute() {
-    const std::size_t packs = divide_up(problem.key_length, pack_keys);
-    const auto failed = [&] { return failure.load(std::memory_order_relaxed) != int(Status::ok); };
-    for (std::size_t first = 0; first < problem.units() && !failed(); first += wave) {
-      const std::size_t units = std::min(wave, problem.units() - first);
-      pool.run(units * 2 * packs, [&](std::size_t task, unsigned thread) { pack(first, task, packs, thread); });
-      if (!failed())
-        pool.run(units * problem.group() * strips(),
-                 [&](std::size_t task, unsigned thread) { strip(first, task, thread); });
-    }
-    return Status(failure.load());
+    for (std::size_t first = 0; first < problem.units() && !failed(); first += wave)
+      run_wave(first);
+    return status();
   }
 };
 
 Status FloatAttention::run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock) {
   Run run(*this, arguments, pool, clock);
-  return run.reserve(*this) ? run.execute() : Status::out_of_memory;
+  return run.reserve(workspace_) ? run.execute() : Status::out_of_memory;
 }
 
 } // namespace intattn

@@ -1,9 +1,6 @@
 #pragma once
 
-#include "driver/aligned_buffer.h"
-#include "driver/problem.h"
-#include "driver/stage_clock.h"
-#include "driver/thread_pool.h"
+#include "driver/tiled_run.h"
 
 namespace intattn {
 
@@ -15,7 +12,7 @@ public:
         storage_(options.pipeline == Pipeline::fp16 ? kernels.float16 : kernels.float32) {}
 
   Status run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock);
-  std::size_t memory_bytes() const { return shared_.size() + scratch_.size(); }
+  std::size_t memory_bytes() const { return workspace_.bytes(); }
 
 private:
   struct Run;
@@ -23,8 +20,7 @@ private:
   const AttentionOptions& options_;
   const Kernels& kernels_;
   const FloatKernels& storage_;
-  AlignedBuffer shared_;
-  AlignedBuffer scratch_;
+  Workspace workspace_;
 };
 
 } // namespace intattn

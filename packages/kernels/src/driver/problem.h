@@ -47,10 +47,10 @@ inline const float* float_rows(const Kernels& kernels, const Input& input, std::
   case ElementType::float32:
     return static_cast<const float*>(input.data) + first_element;
   case ElementType::float16:
-    kernels.half_to_float(static_cast<const std::uint16_t*>(input.data) + first_element, count, scratch);
+    kernels.rows.half_to_float(static_cast<const std::uint16_t*>(input.data) + first_element, count, scratch);
     break;
   case ElementType::int8:
-    kernels.int8_to_float(static_cast<const std::int8_t*>(input.data) + first_element, count, scratch);
+    kernels.rows.int8_to_float(static_cast<const std::int8_t*>(input.data) + first_element, count, scratch);
     break;
   }
   return scratch;

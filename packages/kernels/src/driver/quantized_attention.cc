@@ -1,6 +1,5 @@
 #include "driver/quantized_attention.h"
 
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -14,56 +13,35 @@ namespace {
 constexpr std::size_t mean_block = 64;
 /// Columns whose statistics stay in registers.
 constexpr std::size_t slab = 64;
-/// Keys quantized and packed by one task.
-constexpr std::size_t pack_keys = 256;
 /// Keys whose products surely fit an int32 accumulator (255 * 127 * keys < 2^31), as a multiple of every key tile.
 constexpr std::size_t accumulator_keys = 65536;
-
-enum TensorIndex { key_tensor, value_tensor };
 
 } // namespace
 
 /// One call of run: where everything lies, and the stages.
-struct QuantizedAttention::Run {
+struct QuantizedAttention::Run : TiledRun<Run> {
   Run(QuantizedAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
-      : options(owner.options_), arguments(arguments), kernels(owner.kernels_), table(owner.table_),
-        index_scale(owner.index_scale_), pool(pool), clock(clock), problem(options, arguments) {
+      : TiledRun(owner.options_, arguments, owner.kernels_, pool, clock,
+                 round_up(owner.options_.head_dim, owner.kernels_.depth_group), owner.kernels_.integer_bytes),
+        table(owner.table_), index_scale(owner.index_scale_) {
     integer = options.pipeline == Pipeline::integer;
-    softmax_scale = options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(problem.dim));
     smooth_key = options.smooth_key && arguments.key.type != ElementType::int8;
     center_value = options.center_value && arguments.value.type != ElementType::int8;
     // Only what the plane loses needs the mean of V, and nothing when that mean is the center.
     running_mean = integer && table.unit > 1 && options.normalization == Normalization::deferred &&
                    (problem.causal || !center_value);
-    padded_keys = round_up(problem.key_length, kernels.key_tile);
     byte_stride = round_up(problem.dim, row_padding);
-    depth = round_up(problem.dim, kernels.depth_group);
-    padded_dim = round_up(problem.dim, kernels.value_group);
     slabs = divide_up(problem.dim, slab);
     mean_blocks = divide_up(problem.key_length, mean_block) + 1;
-    packed_key_bytes = round_up(padded_keys * depth * kernels.integer_bytes, 64);
-    packed_value_bytes = round_up(padded_keys * padded_dim * kernels.integer_bytes, 64);
-    wave = wave_units(problem, packed_key_bytes + packed_value_bytes, pool.size());
-    rows = strip_rows(problem, padded_keys, kernels.row_tile, wave, pool.size());
     // Off powers of two, so that the rows of a strip do not compete for the same cache sets.
     score_stride = padded_keys + 16;
     probability_stride = padded_keys + row_padding;
   }
 
-  const AttentionOptions& options;
-  const AttentionArguments& arguments;
-  const Kernels& kernels;
   const WeightTable& table;
   const IndexScale& index_scale;
-  ThreadPool& pool;
-  StageClock& clock;
-  Problem problem;
-
   bool integer, smooth_key, center_value, running_mean;
-  double softmax_scale;
-  std::size_t padded_keys, byte_stride, depth, padded_dim, slabs, mean_blocks;
-  std::size_t packed_key_bytes, packed_value_bytes, wave, rows, score_stride, probability_stride;
-  std::atomic<int> failure{int(Status::ok)};
+  std::size_t byte_stride, slabs, mean_blocks, score_stride, probability_stride;
 
   // Per unit and tensor (K, V), all units: [units][2][...]
   float *center, *inverse, *scale; // [dim]
@@ -72,8 +50,6 @@ struct QuantizedAttention::Run {
   ScaleAndInverse* query_scale;    // [batch * heads], unless they are per row
   // Per unit: running sums of V before each block of keys.
   double* value_sums; // [units][mean_blocks][dim]
-  // Per unit of the wave.
-  unsigned char *packed_key, *packed_value;
 
   struct Scratch {
     float* floats;          // [max(key_tile, rows, mean_block)][dim]
@@ -89,8 +65,6 @@ struct QuantizedAttention::Run {
     double* running;            // [dim]
     float *offset, *output;     // [padded_dim]
   };
-  unsigned char* scratch_base;
-  std::size_t scratch_bytes;
 
   std::size_t block_rows() const { return std::max<std::size_t>({kernels.key_tile, rows, mean_block}); }
 
@@ -130,26 +104,6 @@ struct QuantizedAttention::Run {
     return s;
   }
 
-  Scratch scratch(unsigned thread) const { return place_scratch(scratch_base + thread * scratch_bytes, nullptr); }
-
-  bool reserve(QuantizedAttention& owner) {
-    if (!owner.shared_.reserve(place_shared(nullptr)))
-      return false;
-    place_shared(owner.shared_.as());
-    place_scratch(nullptr, &scratch_bytes);
-    scratch_bytes = round_up(scratch_bytes, 64) + thread_gap;
-    if (!owner.scratch_.reserve(scratch_bytes * pool.size()))
-      return false;
-    scratch_base = owner.scratch_.as();
-    return true;
-  }
-
-  void fail(Status status) {
-    int none = int(Status::ok);
-    failure.compare_exchange_strong(none, int(status), std::memory_order_relaxed);
-  }
-  bool failed() const { return failure.load(std::memory_order_relaxed) != int(Status::ok); }
-
   const Input& input(std::size_t tensor) const { return tensor == key_tensor ? arguments.key : arguments.value; }
   bool centered(std::size_t tensor) const { return tensor == key_tensor ? smooth_key : center_value; }
   Scope scope(std::size_t tensor) const { return tensor == key_tensor ? options.key_scope : options.value_scope; }
@@ -180,14 +134,14 @@ struct QuantizedAttention::Run {
             float_rows(kernels, in, (first_row(unit) + key) * problem.dim, count * problem.dim, s.floats) + first;
         if (sums) {
           double block[slab] = {};
-          kernels.column_statistics(x, problem.dim, count, columns, block, low, high);
+          kernels.rows.column_statistics(x, problem.dim, count, columns, block, low, high);
           if (prefix)
             std::memcpy(prefix + key / mean_block * problem.dim, total, columns * sizeof(double));
           for (std::size_t c = 0; c < columns; ++c)
             total[c] += block[c];
         }
         if (!quantized && !centered(tensor))
-          kernels.column_max_abs(x, problem.dim, count, columns, bits);
+          kernels.rows.column_max_abs(x, problem.dim, count, columns, bits);
       }
       if (prefix)
         std::memcpy(prefix + divide_up(keys, mean_block) * problem.dim, total, columns * sizeof(double));
@@ -228,7 +182,7 @@ struct QuantizedAttention::Run {
       const std::size_t count = std::min(mean_block, problem.query_length - row) * problem.dim;
       const float* x =
           float_rows(kernels, arguments.query, (head * problem.query_length + row) * problem.dim, count, s.floats);
-      most = std::max(most, kernels.max_abs_bits(x, count));
+      most = std::max(most, kernels.rows.max_abs_bits(x, count));
     }
     query_bits[head] = most;
     if (most >= infinity_bits)
@@ -295,8 +249,8 @@ struct QuantizedAttention::Run {
         std::memcpy(s.bytes + row * byte_stride, stored + row * problem.dim, problem.dim);
     } else {
       const float* x = float_rows(kernels, in, first, count * problem.dim, s.floats);
-      kernels.quantize(x, count, problem.dim, centered(tensor) ? center + at : nullptr, inverse + at,
-                       scope(tensor) == Scope::channel, s.bytes, byte_stride);
+      kernels.rows.quantize(x, count, problem.dim, centered(tensor) ? center + at : nullptr, inverse + at,
+                            scope(tensor) == Scope::channel, s.bytes, byte_stride);
     }
     if (count < kernels.key_tile)
       std::memset(s.bytes + count * byte_stride, 0, (kernels.key_tile - count) * byte_stride);
@@ -304,18 +258,14 @@ struct QuantizedAttention::Run {
     return s.bytes;
   }
 
-  void pack(std::size_t first_unit, std::size_t task, std::size_t tasks_per_tensor, unsigned thread) {
-    const std::uint64_t begin = ticks();
-    const std::size_t slot = task / (2 * tasks_per_tensor), tensor = task / tasks_per_tensor % 2;
-    const std::size_t unit = first_unit + slot, keys = problem.keys_of_unit(unit);
-    const std::size_t key_begin = task % tasks_per_tensor * pack_keys, key_end = std::min(keys, key_begin + pack_keys);
-    const Scratch s = scratch(thread);
+  void pack(const PackTask& task, const Scratch& s) {
+    const auto [slot, unit, tensor, key_begin, key_end] = task;
     clear_padding(s);
     std::int8_t* copy = arguments.intermediates
                             ? tensor == key_tensor ? arguments.intermediates->key : arguments.intermediates->value
                             : nullptr;
     for (std::size_t key = key_begin; key < key_end; key += kernels.key_tile) {
-      const std::size_t count = std::min<std::size_t>(kernels.key_tile, keys - key);
+      const std::size_t count = std::min<std::size_t>(kernels.key_tile, key_end - key);
       std::size_t stride;
       const std::int8_t* q = quantized_rows(unit, tensor, key, count, s, &stride);
       const std::size_t tile = key / kernels.key_tile;
@@ -328,7 +278,6 @@ struct QuantizedAttention::Run {
         for (std::size_t row = 0; row < count; ++row)
           std::memcpy(copy + (first_row(unit) + key + row) * problem.dim, q + row * stride, problem.dim);
     }
-    clock.add(thread, Stage::prepare, begin);
   }
 
   /// Columns of `bytes` beyond head_dim stay zero for as long as only head_dim bytes of each row are written.
@@ -337,18 +286,9 @@ struct QuantizedAttention::Run {
       std::memset(s.bytes, 0, block_rows() * byte_stride);
   }
 
-  std::size_t strips() const { return divide_up(problem.query_length, rows); }
-
-  void strip(std::size_t first_unit, std::size_t task, unsigned thread) {
+  void strip(const Strip& strip, const Scratch& s, unsigned thread) {
     std::uint64_t time = ticks();
-    const Scratch s = scratch(thread);
-    const std::size_t slot = task / (problem.group() * strips());
-    const std::size_t unit = first_unit + slot;
-    const std::size_t head = unit / problem.kv_heads * problem.heads + unit % problem.kv_heads * problem.group() +
-                             task / strips() % problem.group();
-    // The last strips of a causal head are the longest: they start first.
-    const std::size_t query = (strips() - 1 - task % strips()) * rows;
-    const std::size_t count = std::min(rows, problem.query_length - query);
+    const auto [slot, unit, head, query, count] = strip;
     const std::size_t most_visible = problem.visible(unit, query + count - 1);
     quantize_query(head, query, count, s);
     record_scores(unit, head, query, count, s);
@@ -369,6 +309,7 @@ struct QuantizedAttention::Run {
     time = clock.add(thread, Stage::scores, time);
 
     const std::size_t key_end = tiles * kernels.key_tile;
+    const double scale_of_softmax = softmax_scale();
     for (std::size_t row = 0; row < count; ++row) {
       const std::size_t visible = problem.visible(unit, query + row);
       unsigned char* probabilities = s.probabilities + row * probability_stride * kernels.integer_bytes;
@@ -376,7 +317,7 @@ struct QuantizedAttention::Run {
                                 std::uint32_t(key_end)};
       std::int32_t* scores = s.scores + row * score_stride;
       const std::int32_t* lane_max = s.lane_max + row * max_lanes;
-      const double logit_scale = (double(s.row_scale[row]) * double(scale[2 * unit * problem.dim])) * softmax_scale;
+      const double logit_scale = (double(s.row_scale[row]) * double(scale[2 * unit * problem.dim])) * scale_of_softmax;
       if (visible == 0) {
         std::memset(probabilities, 0, key_end * kernels.integer_bytes);
         s.sums[row] = {0, 0};
@@ -413,10 +354,10 @@ struct QuantizedAttention::Run {
     } else {
       const float* x = float_rows(kernels, in, first, count * problem.dim, s.floats);
       if (options.query_scope == Scope::row) {
-        if (kernels.quantize_rows(x, count, problem.dim, s.bytes, byte_stride, s.row_scale) >= infinity_bits)
+        if (kernels.rows.quantize_rows(x, count, problem.dim, s.bytes, byte_stride, s.row_scale) >= infinity_bits)
           fail(Status::non_finite_query);
       } else {
-        kernels.quantize(x, count, problem.dim, nullptr, &query_scale[head].inverse, false, s.bytes, byte_stride);
+        kernels.rows.quantize(x, count, problem.dim, nullptr, &query_scale[head].inverse, false, s.bytes, byte_stride);
         std::fill_n(s.row_scale, count, query_scale[head].scale);
       }
     }
@@ -466,7 +407,7 @@ struct QuantizedAttention::Run {
         if (visible != summed) {
           advance_running_sum(unit, summed, visible, s);
           summed = visible;
-          kernels.mean_offset(s.running, 1 / double(visible), out.center, problem.dim, s.offset);
+          kernels.rows.mean_offset(s.running, 1 / double(visible), out.center, problem.dim, s.offset);
           if (arguments.value.type == ElementType::int8)
             for (std::size_t c = 0; c < problem.dim; ++c)
               s.offset[c] *= out.scale[c];
@@ -477,11 +418,11 @@ struct QuantizedAttention::Run {
         }
       }
       const std::int32_t* accumulators = s.accumulators + row * padded_dim;
-      float* target = output_row(head, query + row, s);
+      float* target = output_row(head, query + row, s.output);
       if (wide)
         store_wide(s.wide + row * padded_dim, out, target);
       else
-        kernels.integer_output(accumulators, problem.dim, out, target);
+        kernels.rows.integer_output(accumulators, problem.dim, out, target);
       finish_row(head, query + row, target);
       record_sums(head, query + row, sums.weight, lost);
     }
@@ -497,7 +438,7 @@ struct QuantizedAttention::Run {
       const std::size_t count = visible - summed;
       const float* x =
           float_rows(kernels, arguments.value, (first_row(unit) + summed) * problem.dim, count * problem.dim, s.floats);
-      kernels.column_statistics(x, problem.dim, count, problem.dim, s.running, nullptr, nullptr);
+      kernels.rows.column_statistics(x, problem.dim, count, problem.dim, s.running, nullptr, nullptr);
     }
   }
 
@@ -512,18 +453,6 @@ struct QuantizedAttention::Run {
     }
   }
 
-  std::size_t output_at(std::size_t head, std::size_t query) const {
-    return (head * problem.query_length + query) * problem.dim;
-  }
-  float* output_row(std::size_t head, std::size_t query, const Scratch& s) const {
-    return arguments.output_type == ElementType::float32
-               ? static_cast<float*>(arguments.output) + output_at(head, query)
-               : s.output;
-  }
-  void finish_row(std::size_t head, std::size_t query, const float* row) const {
-    if (arguments.output_type == ElementType::float16)
-      kernels.float_to_half(row, problem.dim, static_cast<std::uint16_t*>(arguments.output) + output_at(head, query));
-  }
   void store_empty(std::size_t head, std::size_t query) {
     const std::size_t bytes = arguments.output_type == ElementType::float32 ? 4 : 2;
     std::memset(static_cast<unsigned char*>(arguments.output) + output_at(head, query) * bytes, 0, problem.dim * bytes);
@@ -625,26 +554,21 @@ struct QuantizedAttention::Run {
     }
     if (global)
       gather_statistics(0, problem.units());
-    const std::size_t packs = divide_up(problem.key_length, pack_keys);
     for (std::size_t first = 0; first < problem.units() && !failed(); first += wave) {
-      const std::size_t units = std::min(wave, problem.units() - first);
       if (!global)
-        gather_statistics(first, first + units);
-      if (failed())
-        break;
-      pool.run(units * 2 * packs, [&](std::size_t task, unsigned thread) { pack(first, task, packs, thread); });
-      pool.run(units * problem.group() * strips(),
-               [&](std::size_t task, unsigned thread) { strip(first, task, thread); });
+        gather_statistics(first, std::min(first + wave, problem.units()));
+      if (!failed())
+        run_wave(first);
     }
     if (!failed())
       record_scales();
-    return Status(failure.load());
+    return status();
   }
 };
 
 Status QuantizedAttention::run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock) {
   Run run(*this, arguments, pool, clock);
-  return run.reserve(*this) ? run.execute() : Status::out_of_memory;
+  return run.reserve(workspace_) ? run.execute() : Status::out_of_memory;
 }
 
 } // namespace intattn

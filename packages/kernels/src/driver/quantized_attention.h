@@ -1,9 +1,6 @@
 #pragma once
 
-#include "driver/aligned_buffer.h"
-#include "driver/problem.h"
-#include "driver/stage_clock.h"
-#include "driver/thread_pool.h"
+#include "driver/tiled_run.h"
 
 namespace intattn {
 
@@ -16,7 +13,7 @@ public:
         index_scale_(options.table) {}
 
   Status run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock);
-  std::size_t memory_bytes() const { return shared_.size() + scratch_.size(); }
+  std::size_t memory_bytes() const { return workspace_.bytes(); }
 
 private:
   struct Run;
@@ -25,8 +22,7 @@ private:
   const Kernels& kernels_;
   WeightTable table_;
   IndexScale index_scale_;
-  AlignedBuffer shared_;
-  AlignedBuffer scratch_;
+  Workspace workspace_;
 };
 
 } // namespace intattn

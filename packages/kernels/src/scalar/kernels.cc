@@ -135,8 +135,6 @@ void values(const void* probabilities, std::size_t probability_stride, std::size
   }
 }
 
-using Rows = FloatRows<Scalar>;
-
 constexpr Kernels kernels = {
     InstructionSet::scalar,
     key_tile,
@@ -144,14 +142,7 @@ constexpr Kernels kernels = {
     1,
     tile_rows,
     1,
-    Rows::half_to_float,
-    Rows::int8_to_float,
-    Rows::float_to_half,
-    Rows::column_statistics,
-    Rows::column_max_abs,
-    Rows::max_abs_bits,
-    Rows::quantize,
-    Rows::quantize_rows,
+    FloatRows<Scalar>::kernels(),
     pack_query,
     pack_key,
     pack_value,
@@ -160,11 +151,8 @@ constexpr Kernels kernels = {
     float_softmax,
     unpack_probabilities,
     values,
-    Rows::mean_offset,
-    Rows::integer_output,
     FloatTiles<Scalar, Float32Storage<Scalar>>::kernels(),
     FloatTiles<Scalar, Float16Storage<Scalar>>::kernels(),
-    Rows::float_output,
 };
 
 } // namespace

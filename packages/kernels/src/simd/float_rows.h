@@ -167,6 +167,11 @@ template <class V> struct FloatRows {
       V::store_some(out + c, dim - c, V::mul(V::load(accumulators + c), V::set(factor)));
   }
 
+  static constexpr RowKernels kernels() {
+    return {half_to_float, int8_to_float, float_to_half, column_statistics, column_max_abs, max_abs_bits,
+            quantize,      quantize_rows, mean_offset,   integer_output,    float_output};
+  }
+
 private:
   template <bool centered, bool per_column>
   static inline void quantize_as(const float* x, std::size_t rows, std::size_t dim, const float* center,
