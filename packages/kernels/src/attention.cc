@@ -1,5 +1,7 @@
 #include "intattn/attention.h"
 
+#include <cassert>
+
 #include "driver/float_attention.h"
 #include "driver/quantized_attention.h"
 #include "driver/stage_clock.h"
@@ -40,6 +42,8 @@ Attention::Attention(const AttentionOptions& options) : state_(std::make_unique<
 Attention::~Attention() = default;
 
 Status Attention::run(const AttentionArguments& arguments, StageTimes* times) noexcept {
+  assert(arguments.batch > 0 && arguments.query_length > 0 && arguments.key_length > 0 && arguments.output);
+  assert(!arguments.intermediates || !arguments.intermediates->scores || arguments.intermediates->key);
   return state_->run(arguments, times);
 }
 

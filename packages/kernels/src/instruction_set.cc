@@ -4,18 +4,21 @@
 
 #include "kernels.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
-#define INTATTN_X86 1
+#if INTATTN_X86
+#include <cpuid.h>
 #endif
 
 namespace intattn {
 namespace {
 
 #if INTATTN_X86
-// GCC's and clang's run-time check covers the operating system's support for the wide registers too.
-bool cpu_has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+// The compiler's run-time check covers the operating system's support for the wide registers too. It knows f16c by name only in newer
+// compilers: that one bit is read directly.
+bool cpu_has_f16c() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
 }
+bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c(); }
 bool cpu_has_avx512vnni() {
   return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&

@@ -125,7 +125,7 @@ struct Kernels {
   FloatKernels float16;
 };
 
-/// One per folder; null when it is not part of this binary.
+/// One per folder; those of other architectures are not part of the binary.
 const Kernels* scalar_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512vnni_kernels();

@@ -1,20 +1,14 @@
 #include "intattn/quantize.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <vector>
 
 #include "kernels.h"
+#include "numerics/center.h"
 #include "numerics/scale.h"
 
 namespace intattn {
-namespace {
-
-constexpr std::size_t mean_block = 64;
-
-} // namespace
-
 bool quantize(const QuantizeArguments& a, InstructionSet isa) {
   const Kernels& kernels = kernels_of(isa);
   const std::size_t matrix = a.length * a.head_dim, heads = a.batch * a.heads;
@@ -35,21 +29,19 @@ bool quantize(const QuantizeArguments& a, InstructionSet isa) {
       kernels.rows.column_max_abs(x, a.head_dim, a.length, a.head_dim, channel_bits);
       continue;
     }
-    std::vector<double> total(a.head_dim, 0);
+    std::vector<double> total(a.head_dim, 0), block(a.head_dim);
     std::vector<float> low(a.head_dim, std::numeric_limits<float>::infinity()), high(a.head_dim, -low[0]);
     for (std::size_t row = 0; row < a.length; row += mean_block) {
-      std::vector<double> block(a.head_dim, 0);
+      std::fill(block.begin(), block.end(), 0.0);
       kernels.rows.column_statistics(x + row * a.head_dim, a.head_dim, std::min(mean_block, a.length - row), a.head_dim,
                                      block.data(), low.data(), high.data());
       for (std::size_t c = 0; c < a.head_dim; ++c)
         total[c] += block[c];
     }
     for (std::size_t c = 0; c < a.head_dim; ++c) {
-      const float mean = float(total[c] / double(a.length));
-      a.mean[head * a.head_dim + c] = mean;
-      channel_bits[c] = std::isfinite(total[c]) ? std::max(bits_of_float(high[c] - mean) & 0x7fffffff,
-                                                           bits_of_float(low[c] - mean) & 0x7fffffff)
-                                                : infinity_bits;
+      const CenteredColumn column = center_column(total[c], a.length, low[c], high[c]);
+      a.mean[head * a.head_dim + c] = column.mean;
+      channel_bits[c] = column.max_abs;
     }
   }
   const std::uint32_t all = *std::max_element(bits.begin(), bits.end());

@@ -16,9 +16,49 @@ struct Problem {
   AttentionArguments arguments;
   std::vector<float> query, key, value;
   std::vector<std::uint32_t> key_lengths;
+  ElementType types[3] = {ElementType::float32, ElementType::float32, ElementType::float32};
 
   std::size_t query_size() const { return arguments.batch * options.heads * arguments.query_length * options.head_dim; }
   std::size_t key_size() const { return arguments.batch * options.kv_heads * arguments.key_length * options.head_dim; }
+};
+
+/// One input in exactly as much memory as it takes, as the type asked for. Values that are to be int8 are small integers.
+class StoredInput {
+public:
+  StoredInput(const std::vector<float>& values, ElementType type) : scale_(values.size(), 0.03f) {
+    input_.type = type;
+    input_.scale = scale_.data();
+    if (type == ElementType::float32) {
+      floats_ = values;
+      input_.data = floats_.data();
+    } else if (type == ElementType::float16) {
+      for (const float x : values)
+        halves_.push_back(to_half(x));
+      input_.data = halves_.data();
+    } else {
+      for (const float x : values)
+        bytes_.push_back(std::int8_t(std::clamp(std::nearbyint(x * 40), -128.0f, 127.0f)));
+      input_.data = bytes_.data();
+    }
+  }
+  const Input& input() const { return input_; }
+
+private:
+  /// Truncates: any finite float16 near the value will do.
+  static std::uint16_t to_half(float x) {
+    int exponent;
+    const float mantissa = std::frexp(std::abs(x), &exponent);
+    const int biased = exponent + 14;
+    const std::uint16_t sign = x < 0 ? 0x8000 : 0;
+    if (biased <= 0 || x == 0)
+      return sign;
+    return std::uint16_t(sign | (biased << 10) | (int(mantissa * 2048) & 0x3ff));
+  }
+
+  Input input_;
+  std::vector<float> floats_, scale_;
+  std::vector<std::uint16_t> halves_;
+  std::vector<std::int8_t> bytes_;
 };
 
 Problem random_problem(std::uint32_t seed) {
@@ -28,7 +68,7 @@ Problem random_problem(std::uint32_t seed) {
   o.pipeline = random.one_of({Pipeline::fp32, Pipeline::fp16, Pipeline::int8, Pipeline::integer, Pipeline::integer});
   o.kv_heads = std::uint32_t(random.between(1, 2));
   o.heads = o.kv_heads * std::uint32_t(random.between(1, 3));
-  o.head_dim = std::uint32_t(random.one_of<std::size_t>({1, 3, 8, 13, 16, 31, 40, 64, 80, 100, 128, 257}));
+  o.head_dim = std::uint32_t(random.one_of<std::size_t>({1, 3, 8, 13, 16, 31, 40, 64, 80, 100, 128, 257, 640, 1024}));
   o.causal = random.coin();
   o.table.table = random.one_of({Table::natural, Table::exp2});
   o.table.lut_bits = int(random.between(4, 6));
@@ -45,6 +85,10 @@ Problem random_problem(std::uint32_t seed) {
   p.query = random.normals(p.query_size());
   p.key = random.normals(p.key_size());
   p.value = random.normals(p.key_size());
+  for (ElementType& type : p.types)
+    type = o.pipeline == Pipeline::fp32 || o.pipeline == Pipeline::fp16
+               ? random.one_of({ElementType::float32, ElementType::float16})
+               : random.one_of({ElementType::float32, ElementType::float16, ElementType::int8});
   for (std::size_t b = 0; b < a.batch; ++b)
     p.key_lengths.push_back(std::uint32_t(random.between(0, a.key_length)));
   return p;
@@ -82,9 +126,10 @@ Result run(const Problem& p, InstructionSet isa, unsigned threads, bool padded) 
   inside.probabilities = r.probabilities.data();
   inside.row_sum = r.row_sum.data();
   inside.lost = r.lost.data();
-  a.query.data = p.query.data();
-  a.key.data = p.key.data();
-  a.value.data = p.value.data();
+  const StoredInput query(p.query, p.types[0]), key(p.key, p.types[1]), value(p.value, p.types[2]);
+  a.query = query.input();
+  a.key = key.input();
+  a.value = value.input();
   a.key_lengths = padded ? p.key_lengths.data() : nullptr;
   a.output = r.output.data();
   a.intermediates = &inside;
@@ -167,6 +212,7 @@ TEST(Attention, FloatPipelinesFollowFloat64) {
     for (const Pipeline pipeline : {Pipeline::fp32, Pipeline::fp16}) {
       Problem p = random_problem(seed);
       p.options.pipeline = pipeline;
+      std::fill_n(p.types, 3, ElementType::float32);
       const std::vector<double> exact = exact_attention(p, true);
       for (const InstructionSet isa : sets) {
         const Result r = run(p, isa, 2, true);
@@ -203,6 +249,89 @@ TEST(Attention, AccumulatesBeyond66311KeysExactly) {
     for (const float x : output)
       EXPECT_NEAR(x, 3, 1e-5) << name_of(isa);
   }
+}
+
+TEST(Attention, OutputOfFloat16IsTheFloat32OutputRounded) {
+  for (std::uint32_t seed = 0; seed < 40; ++seed) {
+    const Problem p = random_problem(seed);
+    const std::vector<float> expected = run(p, best_instruction_set(), 1, false).output;
+    AttentionOptions options = p.options;
+    options.isa = best_instruction_set();
+    AttentionArguments a = p.arguments;
+    const StoredInput query(p.query, p.types[0]), key(p.key, p.types[1]), value(p.value, p.types[2]);
+    a.query = query.input();
+    a.key = key.input();
+    a.value = value.input();
+    std::vector<std::uint16_t> output(expected.size());
+    a.output = output.data();
+    a.output_type = ElementType::float16;
+    ASSERT_EQ(Attention(options).run(a, nullptr), Status::ok);
+    for (std::size_t i = 0; i < output.size(); ++i) {
+      const double magnitude = std::ldexp(1.0 + (output[i] & 0x3ff) / 1024.0, (output[i] >> 10 & 31) - 15);
+      const double value = (output[i] >> 10 & 31) ? magnitude : std::ldexp((output[i] & 0x3ff) / 1024.0, -14);
+      EXPECT_NEAR(output[i] & 0x8000 ? -value : value, expected[i], std::abs(expected[i]) * 0x1p-11 + 0x1p-25) << seed;
+    }
+  }
+}
+
+TEST(Attention, OutputThatOverflowsIsTold) {
+  for (const Pipeline pipeline : {Pipeline::fp32, Pipeline::int8, Pipeline::integer}) {
+    AttentionOptions options;
+    options.pipeline = pipeline;
+    options.head_dim = 3;
+    options.isa = best_instruction_set();
+    const std::vector<float> x(3 * 8, 1.0f), v(3 * 8, 7e4f);
+    std::vector<std::uint16_t> output(3 * 8);
+    AttentionArguments a;
+    a.batch = 1;
+    a.query_length = a.key_length = 8;
+    a.query.data = a.key.data = x.data();
+    a.value.data = v.data();
+    a.output = output.data();
+    a.output_type = ElementType::float16;
+    EXPECT_EQ(Attention(options).run(a, nullptr), Status::non_finite_value);
+  }
+}
+
+TEST(Attention, ScoresBelowMinus3e38StillHaveASoftmax) {
+  std::vector<InstructionSet> sets = vector_instruction_sets();
+  sets.push_back(InstructionSet::scalar);
+  for (const InstructionSet isa : sets) {
+    AttentionOptions options;
+    options.pipeline = Pipeline::fp32;
+    options.head_dim = 1;
+    options.softmax_scale = 1;
+    options.isa = isa;
+    const std::vector<float> q = {1.8e19f}, k(4, -1.8e19f), v(4, 1.0f);
+    float output = 0;
+    AttentionArguments a;
+    a.batch = a.query_length = 1;
+    a.key_length = 4;
+    a.query.data = q.data();
+    a.key.data = k.data();
+    a.value.data = v.data();
+    a.output = &output;
+    EXPECT_EQ(Attention(options).run(a, nullptr), Status::ok);
+    EXPECT_EQ(output, 1) << name_of(isa);
+  }
+}
+
+TEST(Attention, SmallValuesKeepTheirPrecision) {
+  AttentionOptions options;
+  options.head_dim = 2;
+  options.center_value = false;
+  options.isa = best_instruction_set();
+  const std::vector<float> x(2 * 4096, 1.0f), v(2 * 4096, 1e-35f);
+  std::vector<float> output(x.size());
+  AttentionArguments a;
+  a.batch = 1;
+  a.query_length = a.key_length = 4096;
+  a.query.data = a.key.data = x.data();
+  a.value.data = v.data();
+  a.output = output.data();
+  ASSERT_EQ(Attention(options).run(a, nullptr), Status::ok);
+  for (const float y : output)
+    ASSERT_NEAR(y, 1e-35, 1e-40);
 }
 
 TEST(Attention, ObjectsRunSideBySide) {
@@ -250,6 +379,7 @@ TEST(Attention, TellsWhichInputIsNotFinite) {
       for (const InstructionSet isa : {InstructionSet::scalar, best_instruction_set()})
         for (int which = 0; which < 3; ++which) {
           Problem p = random_problem(11);
+          std::fill_n(p.types, 3, ElementType::float32);
           p.options.pipeline = pipeline;
           p.options.query_scope = scope;
           std::vector<float>& poisoned = which == 0 ? p.query : which == 1 ? p.key : p.value;
@@ -266,6 +396,7 @@ TEST(Attention, OverflowIsToldNotComputed) {
     for (std::uint32_t seed = 0; seed < 20; ++seed) {
       Problem p = random_problem(seed);
       p.options.causal = false;
+      std::fill_n(p.types, 3, ElementType::float32);
       p.options.pipeline = Pipeline::fp32;
       p.query = Random(seed).normals(p.query.size(), 1e25f);
       p.key = Random(seed + 1).normals(p.key.size(), 1e25f);

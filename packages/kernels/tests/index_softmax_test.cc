@@ -91,6 +91,23 @@ TEST(IndexSoftmax, EveryInstructionSetGivesTheIntegersOfScalar) {
   }
 }
 
+TEST(IndexSoftmax, RowSumsFillAll32Bits) {
+  const std::vector<std::int32_t> scores(263172, 5);
+  const double logit_scale = 1e-4;
+  IndexSoftmaxArguments arguments;
+  arguments.logit_scale = &logit_scale;
+  arguments.scores = scores.data();
+  arguments.rows = 1;
+  arguments.cols = scores.size();
+  std::vector<InstructionSet> sets = vector_instruction_sets();
+  sets.push_back(InstructionSet::scalar);
+  for (const InstructionSet isa : sets) {
+    const Result result = run(arguments, isa);
+    EXPECT_EQ(result.row_sum[0], 263172u * 16320u) << name_of(isa);
+    EXPECT_EQ(result.lost[0], 0) << name_of(isa);
+  }
+}
+
 TEST(IndexSoftmax, LogitScalesBeyondAllBoundsAreHandled) {
   const std::vector<std::int32_t> scores = {INT32_MIN, INT32_MAX, 0, -1, INT32_MAX};
   for (const double logit_scale : {5e-324, 1e-300, 1e-40, 1e40, 1e300}) {

@@ -4,7 +4,6 @@
 #include "kernels.h"
 #include "avx2/vector.h"
 #include "numerics/normalize_table.h"
-#include "numerics/scale.h"
 #include "simd/float_rows.h"
 #include "simd/float_tiles.h"
 #include "simd/unroll.h"

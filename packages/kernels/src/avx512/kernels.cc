@@ -5,7 +5,6 @@
 #include "kernels.h"
 #include "avx512/vector.h"
 #include "numerics/normalize_table.h"
-#include "numerics/scale.h"
 #include "simd/float_rows.h"
 #include "simd/float_tiles.h"
 #include "simd/unroll.h"
@@ -295,6 +294,14 @@ template <bool shift_right> struct Indexer {
   }
 };
 
+/// The sum of all lanes modulo 2^32.
+std::uint32_t total(__m512i x) {
+  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  return std::uint32_t(_mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1))));
+}
+
 /// A byte table of 16 * count entries.
 template <int count> struct ByteTable {
   __m512i part[count];
@@ -350,8 +357,7 @@ RowSums natural_row(const std::int32_t* scores, std::int32_t max, std::uint32_t 
     block(i, 64);
   if (i < visible)
     block(i, visible - i);
-  const auto total = std::uint32_t(_mm512_reduce_add_epi32(sum));
-  return {total, total};
+  return {total(sum), total(sum)};
 }
 
 /// Table `exp2`: writes the plane, or indices when weights are to be normalized.
@@ -382,7 +388,7 @@ RowSums exp2_row(const std::int32_t* scores, std::int32_t max, std::uint32_t vis
     block(i, 64);
   if (i < visible)
     block(i, visible - i);
-  return {std::uint32_t(_mm512_reduce_add_epi32(weight_sum)), std::uint32_t(_mm512_reduce_add_epi32(plane_sum))};
+  return {total(weight_sum), total(plane_sum)};
 }
 
 std::int32_t row_maximum(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent) {

@@ -4,13 +4,12 @@
 #include <cstring>
 #include <limits>
 
+#include "numerics/center.h"
 #include "numerics/scale.h"
 
 namespace intattn {
 namespace {
 
-/// Means are summed in blocks of this many keys, and the blocks in order: the same float64 on every instruction set.
-constexpr std::size_t mean_block = 64;
 /// Columns whose statistics stay in registers.
 constexpr std::size_t slab = 64;
 /// Keys whose products surely fit an int32 accumulator (255 * 127 * keys < 2^31), as a multiple of every key tile.
@@ -155,12 +154,9 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     for (std::size_t c = 0; c < columns; ++c) {
       float mean = 0;
       if (centered(tensor) && keys) {
-        mean = float(total[c] / double(keys));
-        // Rounded subtraction is monotonic, so the extremes stay the extremes. The float64 sum of finite float32 is
-        // finite: it tells of every NaN and infinity.
-        bits[c] = std::isfinite(total[c])
-                      ? std::max(bits_of_float(high[c] - mean) & 0x7fffffff, bits_of_float(low[c] - mean) & 0x7fffffff)
-                      : infinity_bits;
+        const CenteredColumn column = center_column(total[c], keys, low[c], high[c]);
+        mean = column.mean;
+        bits[c] = column.max_abs;
       }
       center[at + c] = mean;
       most = std::max(most, bits[c]);
@@ -280,10 +276,11 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     }
   }
 
-  /// Columns of `bytes` beyond head_dim stay zero for as long as only head_dim bytes of each row are written.
+  /// Zeroes the columns of `bytes` beyond head_dim.
   void clear_padding(const Scratch& s) const {
     if (byte_stride != problem.dim)
-      std::memset(s.bytes, 0, block_rows() * byte_stride);
+      for (std::size_t row = 0; row < block_rows(); ++row)
+        std::memset(s.bytes + row * byte_stride + problem.dim, 0, byte_stride - problem.dim);
   }
 
   void strip(const Strip& strip, const Scratch& s, unsigned thread) {

@@ -1,6 +1,6 @@
 #include "driver/thread_pool.h"
 
-#include <system_error>
+#include <exception>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -23,12 +23,13 @@ void relax() {
 
 } // namespace
 
-ThreadPool::ThreadPool(unsigned threads) {
-  workers_.reserve(threads - 1);
+void ThreadPool::start_workers() {
+  started_ = true;
   try {
-    for (unsigned i = 1; i < threads; ++i)
+    workers_.reserve(size_ - 1);
+    for (unsigned i = 1; i < size_; ++i)
       workers_.emplace_back([this, i] { work(i); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     // Fewer workers compute the same, only later.
   }
 }
@@ -45,6 +46,8 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::share(Function function, const void* context, std::size_t tasks) {
+  if (!started_)
+    start_workers();
   function_ = function;
   context_ = context;
   tasks_ = std::ptrdiff_t(tasks);

@@ -12,19 +12,19 @@ namespace intattn {
 /// Workers that share out numbered tasks with the calling thread. They sleep between runs and spin briefly within one.
 class ThreadPool {
 public:
-  /// Starts `threads` - 1 workers, or as many as the system grants.
-  explicit ThreadPool(unsigned threads);
+  /// For `threads` threads, the caller included. Workers start with the first work that can be shared.
+  explicit ThreadPool(unsigned threads) : size_(threads) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  /// Threads that take part, the caller included.
-  unsigned size() const { return unsigned(workers_.size()) + 1; }
+  /// The most threads that take part, the caller included; fewer when the system grants no more.
+  unsigned size() const { return size_; }
 
   /// Calls f(task, thread) for every task in [0, tasks) and returns when all are done; thread in [0, size()), 0 is the
   /// caller. `f` must not throw. Tasks start in the order of their numbers.
   template <class F> void run(std::size_t tasks, const F& f) {
-    if (workers_.empty() || tasks < 2) {
+    if (size_ < 2 || tasks < 2) {
       for (std::size_t task = 0; task < tasks; ++task)
         f(task, 0u);
       return;
@@ -37,10 +37,13 @@ public:
 private:
   using Function = void (*)(const void*, std::size_t, unsigned);
 
+  void start_workers();
   void share(Function function, const void* context, std::size_t tasks);
   void work(unsigned thread);
   void take_tasks(unsigned thread);
 
+  const unsigned size_;
+  bool started_ = false;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;

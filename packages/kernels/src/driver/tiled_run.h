@@ -8,6 +8,7 @@
 #include "driver/problem.h"
 #include "driver/stage_clock.h"
 #include "driver/thread_pool.h"
+#include "numerics/scale.h"
 
 namespace intattn {
 
@@ -122,8 +123,12 @@ template <class Derived> struct TiledRun {
                ? static_cast<float*>(arguments.output) + output_at(head, query)
                : row;
   }
-  void finish_row(std::size_t head, std::size_t query, const float* row) const {
-    if (arguments.output_type == ElementType::float16)
+  /// Checks a row and converts it; sums that overflowed the output's type are told, not stored as infinities.
+  void finish_row(std::size_t head, std::size_t query, const float* row) {
+    const bool half = arguments.output_type == ElementType::float16;
+    if (kernels.rows.max_abs_bits(row, problem.dim) >= (half ? bits_of_float(float16_limit) : infinity_bits))
+      fail(Status::non_finite_value);
+    if (half)
       kernels.rows.float_to_half(row, problem.dim,
                                  static_cast<std::uint16_t*>(arguments.output) + output_at(head, query));
   }

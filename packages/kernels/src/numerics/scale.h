@@ -11,6 +11,8 @@ struct ScaleAndInverse {
 };
 
 constexpr std::uint32_t infinity_bits = 0x7f800000;
+/// From here on rounding to float16 gives infinity.
+constexpr float float16_limit = 65520;
 
 static inline float float_of_bits(std::uint32_t bits) {
   float value;

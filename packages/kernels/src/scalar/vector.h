@@ -54,7 +54,7 @@ struct Scalar {
   static f32 load_integers(const std::int32_t* p) { return float(*p); }
   static void store_int8(std::int8_t* p, std::size_t, f32 x) {
     const float rounded = std::nearbyint(x);
-    *p = std::int8_t(rounded > 127 ? 127 : rounded < -127 ? -127 : rounded);
+    *p = std::int8_t(rounded >= 127 ? 127 : rounded > -127 ? rounded : -127); // NaN ends in an error elsewhere
   }
 
   static void store_int8(std::int8_t* p, f32 a, f32 b, f32 c, f32 d) {
@@ -70,7 +70,7 @@ struct Scalar {
   static f32 round(f32 x) { return std::nearbyint(x); }
   static f32 zero_where_less(f32 a, f32 b, f32 x) { return a < b ? 0 : x; }
   static f32 times_power_of_two(f32 x, f32 n) {
-    return float_of_bits(bits_of_float(x) + (std::uint32_t(std::int32_t(n)) << 23));
+    return x == x ? float_of_bits(bits_of_float(x) + (std::uint32_t(std::int32_t(n)) << 23)) : x;
   }
   static float sum(f32 x) { return x; }
   static float maximum(f32 x) { return x; }

@@ -1,15 +1,14 @@
 #pragma once
 
-// Conversions, statistics, quantization and output of float rows, written once over a vector type `V`, which needs:
-// f32, width, set, load, load_some, store, store_some, add, sub, mul, min, max, fma, abs_bits, and i32 with zero_bits,
-// max_bits, maximum_bits; store_int8(out, n, x) and store_int8(out, a, b, c, d) round to nearest even; f64x with
-// load_wide, store_wide, add_wide and narrow.
+// Conversions, statistics, quantization and output of float rows, written once over a vector type `V`: its members are those of
+// scalar/vector.h. `load_some` and `store_some` touch the first n elements only; `store_int8` rounds to nearest even; `f64x` is as many
+// float64 as `f32` has floats.
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 
 #include "kernels.h"
+#include "numerics/scale.h"
 #include "simd/unroll.h"
 
 namespace intattn {
@@ -153,7 +152,7 @@ template <class V> struct FloatRows {
     const f32 factor = V::set(row.factor), offset_factor = V::set(row.offset_factor);
     for (std::size_t c = 0; c < dim; c += width) {
       const std::size_t n = dim - c;
-      f32 value = V::mul(V::load_integers(accumulators + c), V::mul(V::load_some(row.scale + c, n), factor));
+      f32 value = V::mul(V::mul(V::load_integers(accumulators + c), factor), V::load_some(row.scale + c, n));
       if (row.center)
         value = V::add(value, V::load_some(row.center + c, n));
       if (row.offset)

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "kernels.h"
 #include "simd/unroll.h"
@@ -114,7 +115,7 @@ template <class V, class S> struct FloatTiles {
   static float softmax(void* scores, const float* lane_max, const RowExtent& extent, float* scratch) {
     constexpr bool normalize = sizeof(element) == 2;
     auto* row = static_cast<element*>(scores);
-    constexpr float lowest = -3.0e38f;
+    constexpr float lowest = -std::numeric_limits<float>::infinity();
     f32 top = V::set(lowest);
     if (extent.lane_end)
       for (std::size_t lane = 0; lane < max_lanes; lane += width)
@@ -158,10 +159,7 @@ template <class V, class S> struct FloatTiles {
             f32 sum[R * C];
             float* out = accumulators + row * stride + column;
             const auto place = [&](int i, int j) { return out + std::size_t(i) * stride + std::size_t(j) * width; };
-            if (begin)
-              unroll<R, C>([&](auto i, auto j) INTATTN_INLINE { sum[i * C + j] = V::load(place(i, j)); });
-            else
-              unroll<R * C>([&](auto i) INTATTN_INLINE { sum[i] = V::set(0); });
+            unroll<R * C>([&](auto i) INTATTN_INLINE { sum[i] = V::set(0); });
             const auto* p = static_cast<const element*>(probabilities) + row * probability_stride + begin;
             if constexpr (sizeof(element) == 2) {
               alignas(64) float block[R][depth_block];
@@ -172,7 +170,11 @@ template <class V, class S> struct FloatTiles {
             } else {
               multiply<R, C>(p, probability_stride, panel + begin * C * width, depth, sum);
             }
-            unroll<R, C>([&](auto i, auto j) INTATTN_INLINE { V::store(place(i, j), sum[i * C + j]); });
+            // Blocks are summed from zero and added up, which keeps the rounding errors of long sequences small.
+            unroll<R, C>([&](auto i, auto j) INTATTN_INLINE {
+              const f32 before = begin ? V::load(place(i, j)) : V::set(0);
+              V::store(place(i, j), V::add(before, sum[i * C + j]));
+            });
           });
         }
       });
