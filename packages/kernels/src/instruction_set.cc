@@ -12,8 +12,8 @@ namespace intattn {
 namespace {
 
 #if INTATTN_X86
-// The compiler's run-time check covers the operating system's support for the wide registers too. It knows f16c by name only in newer
-// compilers: that one bit is read directly.
+// The compiler's run-time check covers the operating system's support for the wide registers too. It knows f16c by name
+// only in newer compilers: that one bit is read directly.
 bool cpu_has_f16c() {
   unsigned eax, ebx, ecx, edx;
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);

@@ -22,7 +22,8 @@ struct Problem {
   std::size_t key_size() const { return arguments.batch * options.kv_heads * arguments.key_length * options.head_dim; }
 };
 
-/// One input in exactly as much memory as it takes, as the type asked for. Values that are to be int8 are small integers.
+/// One input in exactly as much memory as it takes, as the type asked for. Values that are to be int8 are small
+/// integers.
 class StoredInput {
 public:
   StoredInput(const std::vector<float>& values, ElementType type) : scale_(values.size(), 0.03f) {

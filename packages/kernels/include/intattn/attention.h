@@ -11,8 +11,8 @@
 namespace intattn {
 
 /// What is computed; the numbers are the paper's `--pipe`.
-/// All pipelines give the same integers on every instruction set, but for `int8`, whose softmax is floating point: a probability
-/// there may round to the neighbouring integer.
+/// All pipelines give the same integers on every instruction set, but for `int8`, whose softmax is floating point: a
+/// probability there may round to the neighbouring integer.
 enum class Pipeline { fp32 = 0, fp16 = 1, int8 = 2, integer = 3 };
 
 enum class ElementType { float32, float16, int8 };
@@ -44,8 +44,8 @@ struct Input {
   const float* scale = nullptr; ///< int8 only: laid out by the scope of the tensor, as in `QuantizeArguments::scale`
 };
 
-/// The integers inside a run, for tests and study: every pointer may be null, but `scores` needs `key`. These are L x L: asking for
-/// them costs memory. What no key or strip reaches is left as it is: hand in zeros.
+/// The integers inside a run, for tests and study: every pointer may be null, but `scores` needs `key`. These are L x
+/// L: asking for them costs memory. What no key or strip reaches is left as it is: hand in zeros.
 struct Intermediates {
   std::int8_t* query = nullptr; ///< quantized, [batch, heads, query_length, head_dim]
   std::int8_t* key = nullptr;   ///< [batch, kv_heads, key_length, head_dim]
@@ -62,7 +62,7 @@ struct Intermediates {
 
 struct AttentionArguments {
   std::size_t batch = 0, query_length = 0, key_length = 0; ///< each at least 1; key_length at most `max_key_length`
-  const std::uint32_t* key_lengths = nullptr; ///< [batch], each 0 ... key_length; null: all of them
+  const std::uint32_t* key_lengths = nullptr;              ///< [batch], each 0 ... key_length; null: all of them
   Input query, key, value;
   ElementType output_type = ElementType::float32; ///< float32 or float16
   void* output = nullptr;                         ///< [batch, heads, query_length, head_dim]

@@ -261,24 +261,23 @@ void values(const void* probabilities, std::size_t probability_stride, std::size
 
 /// Section 3 on 32 scores at a time. vpmulhrsw, (a b + 2^14) >> 15, is a rounding shift right by n when b = 2^(15 - n).
 template <bool shift_right> struct Indexer {
-  __m512i row_max, threshold, multiplier, rounding_shift;
-  __m128i shift;
+  __m512i row_max, threshold, multiplier, rounding_shift, shift;
 
   Indexer(std::int32_t max, const IndexParameters& index)
       : row_max(_mm512_set1_epi32(max)), threshold(_mm512_set1_epi16(short(lane_threshold(index)))),
         multiplier(_mm512_set1_epi16(short(2 * index.multiplier))),
         rounding_shift(_mm512_set1_epi16(short(1 << (30 - index.weight_shift)))),
         // 15 bits to the left already take every distance but 0 past the threshold.
-        shift(_mm_cvtsi32_si128(shift_right         ? index.shift
+        shift(_mm512_set1_epi32(shift_right         ? index.shift
                                 : index.shift < -15 ? 15
                                                     : -index.shift)) {}
 
   __m512i distance(const std::int32_t* scores) const {
     const __m512i d = _mm512_sub_epi32(row_max, load(scores));
     if constexpr (shift_right)
-      return _mm512_srl_epi32(d, shift);
+      return _mm512_srlv_epi32(d, shift);
     else
-      return _mm512_sll_epi32(_mm512_min_epu32(d, _mm512_set1_epi32(0xffff)), shift);
+      return _mm512_sllv_epi32(_mm512_min_epu32(d, _mm512_set1_epi32(0xffff)), shift);
   }
 
   /// Indices as 16-bit lanes, ordered as vpackusdw interleaves; the first `n` count, the others fall off the table.

@@ -127,6 +127,7 @@ struct FloatAttention::Run : TiledRun<Run> {
 
     for (std::size_t row = 0; row < count; ++row)
       store_row(head, query + row, s.accumulators + row * padded_dim, s.factor[row], s);
+    finish_strip(strip);
     clock.add(thread, Stage::output, time);
   }
 

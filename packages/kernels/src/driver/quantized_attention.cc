@@ -333,6 +333,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     time = clock.add(thread, Stage::values, time);
 
     store_rows(unit, head, query, count, s);
+    finish_strip(strip);
     clock.add(thread, Stage::output, time);
   }
 

@@ -123,14 +123,21 @@ template <class Derived> struct TiledRun {
                ? static_cast<float*>(arguments.output) + output_at(head, query)
                : row;
   }
-  /// Checks a row and converts it; sums that overflowed the output's type are told, not stored as infinities.
+  /// Converts a row that is not float32; one that overflows float16 is told, not stored as infinities.
   void finish_row(std::size_t head, std::size_t query, const float* row) {
-    const bool half = arguments.output_type == ElementType::float16;
-    if (kernels.rows.max_abs_bits(row, problem.dim) >= (half ? bits_of_float(float16_limit) : infinity_bits))
+    if (arguments.output_type != ElementType::float16)
+      return;
+    if (kernels.rows.max_abs_bits(row, problem.dim) >= bits_of_float(float16_limit))
       fail(Status::non_finite_value);
-    if (half)
-      kernels.rows.float_to_half(row, problem.dim,
-                                 static_cast<std::uint16_t*>(arguments.output) + output_at(head, query));
+    kernels.rows.float_to_half(row, problem.dim,
+                               static_cast<std::uint16_t*>(arguments.output) + output_at(head, query));
+  }
+  /// Checks the rows of a strip, which lie one behind the other, for sums that overflowed float32.
+  void finish_strip(const Strip& strip) {
+    if (arguments.output_type == ElementType::float32 &&
+        kernels.rows.max_abs_bits(static_cast<const float*>(arguments.output) + output_at(strip.head, strip.query),
+                                  strip.count * problem.dim) >= infinity_bits)
+      fail(Status::non_finite_value);
   }
 
 private:

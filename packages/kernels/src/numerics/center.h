@@ -16,8 +16,9 @@ struct CenteredColumn {
   std::uint32_t max_abs; ///< bits of the largest |x - mean|; `infinity_bits` or more when the column is not finite
 };
 
-/// Section 1: mean of a column of `rows` > 0 values and the largest magnitude that subtracting it leaves. Rounded subtraction is
-/// monotonic, so the extremes stay the extremes; the float64 sum of finite float32 is finite, so it tells of every NaN and infinity.
+/// Section 1: mean of a column of `rows` > 0 values and the largest magnitude that subtracting it leaves. Rounded
+/// subtraction is monotonic, so the extremes stay the extremes; the float64 sum of finite float32 is finite, so it
+/// tells of every NaN and infinity.
 inline CenteredColumn center_column(double sum, std::size_t rows, float lowest, float highest) {
   const float mean = float(sum / double(rows));
   if (!std::isfinite(sum))

@@ -1,8 +1,8 @@
 #pragma once
 
-// Conversions, statistics, quantization and output of float rows, written once over a vector type `V`: its members are those of
-// scalar/vector.h. `load_some` and `store_some` touch the first n elements only; `store_int8` rounds to nearest even; `f64x` is as many
-// float64 as `f32` has floats.
+// Conversions, statistics, quantization and output of float rows, written once over a vector type `V`: its members are
+// those of scalar/vector.h. `load_some` and `store_some` touch the first n elements only; `store_int8` rounds to
+// nearest even; `f64x` is as many float64 as `f32` has floats.
 
 #include <cstddef>
 #include <cstdint>
