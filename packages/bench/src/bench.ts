@@ -1,5 +1,8 @@
+import { availableParallelism } from 'node:os'
 import { Attention, type StageTimes } from '@intattn/acl'
 import { type Accuracy, compare, exactAttention } from './accuracy.js'
+import { type CallOverhead, measureCallOverhead } from './call-overhead.js'
+import { checkProblems, checkReference } from './check.js'
 import type { Options } from './cli.js'
 import { type OwnContender, openContender, type Variant, variants } from './contenders.js'
 import { type Input, usefulMacs } from './input.js'
@@ -8,17 +11,21 @@ import { loadOnnxruntime, type Peer, type PeerContender } from './peers/onnxrunt
 import type { Progress } from './progress.js'
 import { Random } from './random.js'
 import { type PeerResult, problemOf, type Result, type TableResult } from './results.js'
-import { requireMemory, sources } from './sources.js'
+import { sources } from './sources.js'
 import { medianOf, summarize } from './statistics.js'
 
-function plannedVariants({ pipelines, preset, engine, isa, inputType, threads }: Options): Variant[] {
-  const chosen = inputType === 'int8' ? pipelines.filter((name) => name === 'int8' || name === 'int') : pipelines
+/** Rest before each turn with several threads: longer than ours spin after a run, about 0.2 ms. */
+const PAUSE_MS = 0.5
+
+function plannedVariants(options: Options): Variant[] {
+  const { pipelines, preset, engine, isa, threads = [Math.min(256, availableParallelism())] } = options
   const asked = { ...(engine && { engine }), ...(isa && { isa }) }
   // An engine that cannot run here is told of before anything is read or made.
   const probe = new Attention({ heads: 1, headDim: 1, threads: 1, ...asked })
   probe.dispose()
-  const counts = probe.engine === 'reference' ? [1] : threads
-  return variants(chosen, counts, preset).map((variant) => ({ ...variant, ...asked }))
+  const isReference = probe.engine === 'reference'
+  if (isReference) checkReference(options)
+  return variants(pipelines, isReference ? [1] : threads, preset).map((variant) => ({ ...variant, ...asked }))
 }
 
 /** What runs on one input. */
@@ -40,8 +47,6 @@ async function open(input: Input, options: Options, planned: readonly Variant[],
       field.own.push({ variant, contender: openContender(variant, input, options.inputType, output) })
     }
     if (!peer) return field
-    const scores = input.causal ? 4 * input.batch * input.heads * input.queryLength * input.keyLength : 0
-    requireMemory('--peer', `causal scores, which ${peer.name} stores,`, scores)
     for (const threads of new Set(planned.map((variant) => variant.threads))) {
       field.peers.push({ threads, contender: await peer.open(input, threads) })
     }
@@ -83,7 +88,9 @@ async function measureInput(
   const rounds = planRounds(roundMs, options)
   progress.begin(`L ${input.keyLength} d ${input.headDim}`, rounds.warmup + rounds.runs)
   const idle = peers.map(({ contender }) => contender.idle)
-  const turns = await interleave([...contenders, ...idle], rounds, new Random(options.seed), () => progress.step())
+  const pauseMs = own.some(({ variant }) => variant.threads > 1) ? PAUSE_MS : 0
+  const random = new Random(options.seed)
+  const turns = await interleave([...contenders, ...idle], rounds, random, pauseMs, () => progress.step())
 
   const problem = problemOf(input, options.inputType, options.seed)
   const macs = usefulMacs(input)
@@ -145,13 +152,16 @@ export async function bench(
   options: Options,
   progress: Progress,
   { onStart, onTable }: Listener,
-): Promise<TableResult[]> {
+): Promise<{ callOverheadUs: CallOverhead; tables: TableResult[] }> {
   const planned = plannedVariants(options)
   const inputs = sources(options)
   const peer = options.peer && (await loadOnnxruntime())
+  const shapes = inputs.map(({ shape }) => shape)
+  checkProblems(shapes, planned, peer)
+  const callOverheadUs = await measureCallOverhead(planned.at(-1)!, shapes[0]!.headDim)
   const tables: TableResult[] = []
-  for (const source of inputs) {
-    const input = source()
+  for (const { make } of inputs) {
+    const input = make()
     const field = await open(input, options, planned, peer)
     if (tables.length === 0) onStart()
     try {
@@ -163,5 +173,5 @@ export async function bench(
       await close(field)
     }
   }
-  return tables
+  return { callOverheadUs, tables }
 }

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import {
   type EngineName,
   type InstructionSet,
+  instructionSets,
   type Pipeline,
   type Preset,
   pipelines,
@@ -12,7 +12,6 @@ import { Command, CommanderError } from 'commander'
 import { type Synthetic, synthetics } from './synthetic.js'
 import { UsageError } from './usage-error.js'
 
-const isas: readonly InstructionSet[] = ['scalar', 'avx2', 'avx512vnni', 'neon-dotprod', 'neon-i8mm']
 const inputTypes = ['float32', 'float16', 'int8'] as const satisfies readonly TensorType[]
 
 /** What the flags ask for; what is absent is chosen by the benchmark. */
@@ -25,7 +24,7 @@ export interface Options {
   causal?: boolean
   warmup?: number
   runs?: number
-  threads: readonly number[]
+  threads?: readonly number[]
   engine?: EngineName
   isa?: InstructionSet
   preset?: Preset
@@ -52,7 +51,8 @@ Pipelines: 0 fp32, 1 fp16, 2 int8 (int8 products, float softmax), 3 int (integer
 Examples:
   npm run bench
   npm run bench -- --L 1024,4096 --d 128 --threads 1 --peer onnxruntime
-  npm run bench -- --pipe 3 --L 2048 --threads 1,2 --json result.json`
+  npm run bench -- --pipe 3 --L 2048 --threads 1,2 --json result.json
+  npm run -s bench -- --json -      (-s: without it npm prints lines of its own)`
 
 function integer(flag: string, text: string, least: number, most: number): number {
   const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
@@ -105,14 +105,14 @@ function createCommand(): Command {
   number('--runs', 'measured rounds (default: 100, fewer when slow)', 1, 1_000_000)
   list('--threads', 'threads (default: all)', 1, 256)
   choice('--engine', 'who computes', ['native', 'reference'])
-  choice('--isa', 'instruction set of the native engine (default: the fastest here)', isas)
+  choice('--isa', 'instruction set of the native engine (default: the fastest here)', instructionSets)
   choice('--preset', 'of int8 and int (default: paper, and int also with precise)', ['paper', 'precise'])
   command.option('--input <file>', 'safetensors file with query, key and value [batch, heads, length, headDim]')
   choice('--input-type', 'what the pipelines are given (default float32)', inputTypes)
   choice('--synthetic', 'random data', synthetics)
   number('--seed', 'of random data and of the order of turns (default: 1)', 0, 2 ** 32 - 1)
   choice('--peer', 'also measure', ['onnxruntime'])
-  command.option('--json <file>', 'also write the results as JSON; - for stdout, without the table')
+  command.option('--json <file>', 'also write the results as JSON; - for stdout, without the table (and npm run -s)')
   return command
 }
 
@@ -133,16 +133,22 @@ function usageErrorOf(error: CommanderError, command: Command): UsageError {
   }
 }
 
+/** Whether a pipeline takes int8, and has presets. */
+export const isQuantized = (pipeline: Pipeline): boolean => pipeline === 'int8' || pipeline === 'int'
+
 function checkTogether(options: Options): void {
-  const { input, synthetic, heads, kvHeads, inputType, engine, isa } = options
+  const { input, synthetic, heads, kvHeads, inputType, engine, isa, preset } = options
   if (input !== undefined && synthetic !== undefined) {
     throw new UsageError('--synthetic', 'no --input beside it', `--input '${input}'`)
   }
   if (heads !== undefined && kvHeads !== undefined && heads % kvHeads !== 0) {
     throw new UsageError('--kv-heads', `a divisor of the ${heads} heads`, `${kvHeads}`)
   }
-  if (inputType === 'int8' && options.pipelines.every((name) => name === 'fp32' || name === 'fp16')) {
+  if (inputType === 'int8' && !options.pipelines.every(isQuantized)) {
     throw new UsageError('--input-type', 'float32 or float16, for the pipelines 0 and 1', "'int8'")
+  }
+  if (preset !== undefined && !options.pipelines.some(isQuantized)) {
+    throw new UsageError('--preset', 'the pipeline 2 or 3 beside it', `'${preset}'`)
   }
   if (engine === 'reference' && isa !== undefined) {
     throw new UsageError('--isa', 'no --engine reference beside it', `'${isa}'`)
@@ -171,8 +177,7 @@ export function parseFlags(flags: readonly string[]): Options | undefined {
     ...others,
     ...(L && { lengths: L }),
     ...(d && { headDims: d }),
-    pipelines: pipe ?? (inputType === 'int8' ? ['int8', 'int'] : pipelines),
-    threads: others.threads ?? [Math.min(256, availableParallelism())],
+    pipelines: pipe ?? (inputType === 'int8' ? pipelines.filter(isQuantized) : pipelines),
     inputType,
     seed: others.seed ?? 1,
   }

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import os from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type EngineInfo, engines } from '@intattn/acl'
 import { version } from './cli.js'
@@ -20,7 +21,7 @@ export interface Machine {
   load: number
   node: string
   version: string
-  /** Of the checkout, with `-dirty` when files differ from it. */
+  /** Of the intattn checkout, with `-dirty` when files differ from it. */
   commit: string | null
   engines: EngineInfo[]
 }
@@ -63,6 +64,13 @@ function powerMode(): string | null {
   return null
 }
 
+/** Of the checkout of this repository, if it is one: installed elsewhere, the package lies in a foreign one. */
+function commit(): string | null {
+  const root = output('git', 'rev-parse', '--show-toplevel')
+  const name = root && attempt(() => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name)
+  return name === 'intattn' ? output('git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*') : null
+}
+
 /** Looks at this machine. */
 export function describeMachine(): Machine {
   return {
@@ -76,7 +84,7 @@ export function describeMachine(): Machine {
     load: Math.round((os.loadavg()[0] ?? 0) * 100) / 100,
     node: process.version,
     version,
-    commit: output('git', 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'),
+    commit: commit(),
     engines: engines(),
   }
 }

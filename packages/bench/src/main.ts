@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-import { IntAttnError } from '@intattn/acl'
+import { type ErrorCode, IntAttnError } from '@intattn/acl'
 import { bench } from './bench.js'
 import { parseFlags } from './cli.js'
 import { describeMachine } from './machine.js'
 import { createProgress } from './progress.js'
-import { checkWritable, formatJson, writeAtomically } from './report/json.js'
+import { checkWritable, formatJson, writeWhole } from './report/json.js'
 import { formatMachine, formatNotes, formatTable } from './report/table.js'
 import { UsageError } from './usage-error.js'
 
@@ -24,55 +24,69 @@ const FLAG_OF: Readonly<Record<string, string>> = {
   'key.dims[2]': '--L',
 }
 
+/** Errors of the API that tell of what was asked for; others tell of this program, or of this machine. */
+const USAGE_CODES: readonly ErrorCode[] = [
+  'INVALID_ARGUMENT',
+  'UNKNOWN_OPTION',
+  'SHAPE_MISMATCH',
+  'NON_FINITE',
+  'UNAVAILABLE',
+]
+
 const progress = createProgress()
+
+function fail(message: string, exitCode: number): void {
+  progress.stop()
+  process.stderr.write(`intattn-bench: ${message.replaceAll(/\s*\n\s*/g, ' ')}\n`)
+  process.exitCode = exitCode
+}
 
 async function main(): Promise<void> {
   const options = parseFlags(process.argv.slice(2))
   if (!options) return
   const { json } = options
+  let isStdoutOpen = true
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    isStdoutOpen = false
+    if (error.code === 'EPIPE') {
+      // Nobody reads on; a file may still be waited for.
+      if (json !== undefined && json !== '-') return
+      progress.stop()
+    } else {
+      fail(`cannot write to stdout (${error.code ?? error.message})`, 1)
+    }
+    process.exit()
+  })
   if (json !== undefined && json !== '-') checkWritable(json)
   const machine = describeMachine()
   // With JSON on stdout, the table goes to a person at the terminal, if there is one.
-  const silent = json === '-' && !process.stderr.isTTY
   const print = (text: string) => {
-    if (!silent) (json === '-' ? process.stderr : process.stdout).write(`${text}\n`)
+    const [stream, isRead] = json === '-' ? [process.stderr, process.stderr.isTTY] : [process.stdout, isStdoutOpen]
+    if (isRead) stream.write(`${text}\n`)
   }
-  const tables = await bench(options, progress, {
+  const { callOverheadUs, tables } = await bench(options, progress, {
     onStart: () => print(formatMachine(machine)),
     onTable: (table) => print(formatTable(table)),
   })
-  print(formatNotes(tables).trimEnd())
+  print(formatNotes(callOverheadUs, tables).trimEnd())
   if (json === undefined) return
-  const text = formatJson(machine, tables)
+  const text = formatJson(machine, callOverheadUs, tables)
   if (json === '-') process.stdout.write(text)
-  else writeAtomically(json, text)
+  else writeWhole(json, text)
 }
 
 function usageErrorOf(error: unknown): UsageError | undefined {
   if (error instanceof UsageError) return error
-  if (error instanceof RangeError && /array/i.test(error.message)) {
-    return new UsageError('--L', 'tensors that can be allocated', error.message)
-  }
-  if (!(error instanceof IntAttnError)) return undefined
-  return new UsageError(FLAG_OF[error.argument] ?? error.argument, error.expected, error.received)
+  if (!(error instanceof IntAttnError) || !USAGE_CODES.includes(error.code)) return undefined
+  // What no flag or variable sets is this program's own mistake.
+  const flag = error.argument.startsWith('INTATTN_') ? error.argument : FLAG_OF[error.argument]
+  return flag === undefined ? undefined : new UsageError(flag, error.expected, error.received)
 }
-
-process.on('SIGINT', () => {
-  progress.stop()
-  process.exit(130)
-})
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  progress.stop()
-  process.exit(0)
-})
 
 try {
   await main()
 } catch (error) {
-  progress.stop()
   const usageError = usageErrorOf(error)
-  if (!usageError) throw error
-  process.stderr.write(`intattn-bench: ${usageError.message.replaceAll(/\s*\n\s*/g, ' ')}\n`)
-  process.exitCode = 2
+  if (usageError) fail(usageError.message, 2)
+  else fail(error instanceof Error ? error.message : String(error), 1)
 }

@@ -38,10 +38,18 @@ export function planRounds(roundMs: number, asked: { warmup?: number; runs?: num
   }
 }
 
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
+
+/** Sleeps, main thread and all: timers of the event loop know whole milliseconds only. */
+function sleep(ms: number): void {
+  if (ms > 0) Atomics.wait(sleeper, 0, 0, ms)
+}
+
 /**
  * Runs all contenders round by round, in a new random order each round, so that slow drifts of the machine (clock,
  * temperature, other load) meet all of them alike. Between two turns the event loop gets its turn.
  *
+ * @param pauseMs rest before each turn, in which threads of the turn before stop spinning
  * @param onRound called after each round, warm-up included
  * @returns each contender's turns in the measured rounds
  */
@@ -49,12 +57,14 @@ export async function interleave(
   contenders: readonly Contender[],
   { warmup, runs }: Rounds,
   random: Random,
+  pauseMs: number,
   onRound: () => void,
 ): Promise<Map<Contender, Turn[]>> {
   const turns = new Map(contenders.map((contender) => [contender, [] as Turn[]]))
   const order = [...contenders]
   for (let round = 0; round < warmup + runs; round++) {
     for (const contender of random.shuffle(order)) {
+      sleep(pauseMs)
       const turn = await contender.run()
       if (round >= warmup) turns.get(contender)!.push(turn)
       await nextTurn()

@@ -12,8 +12,9 @@ export interface Progress {
 /** A bar on stderr when that is a terminal, else nothing. */
 export function createProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
   if (!stream.isTTY) return { begin() {}, step() {}, stop() {} }
+  // Nothing that would have to be restored: an interrupt simply ends the process.
   const bar = new SingleBar(
-    { stream, format: '{title} [{bar}] {value}/{total}', clearOnComplete: true, hideCursor: true },
+    { stream, format: '{title} [{bar}] {value}/{total}', clearOnComplete: true, hideCursor: false, linewrap: true },
     Presets.legacy,
   )
   return {

@@ -39,7 +39,7 @@ export interface Result extends Timing {
   preset: Preset | null
   /** Medians; they need not add up to `medianMs`: threads also wait. */
   stagesMs: Omit<StageTimes, 'total'>
-  /** Median of what a call from TypeScript takes beyond the time inside C++. */
+  /** Median of what `runSync` took beyond the time inside C++, in this mix of work: mostly the price of cold caches. */
   callOverheadUs: number
   /** Working memory beside inputs and output. */
   memoryBytes: number
@@ -79,8 +79,13 @@ export function problemOf(input: Input, inputType: string, seed: number): Proble
   }
 }
 
-/** The peer's median without its call overhead, over a result's; null without a peer on as many threads. */
+/**
+ * The peer's median without its call overhead, over a result's; null without a peer on as many threads, or when the
+ * overhead is most of its time, so that what is left is noise.
+ */
 export function ratioToPeer(result: Result, peers: readonly PeerResult[]): number | null {
   const peer = peers.find(({ threads }) => threads === result.threads)
-  return peer ? Math.max(0, peer.medianMs - peer.callOverheadMs) / result.medianMs : null
+  if (!peer) return null
+  const netMs = peer.medianMs - peer.callOverheadMs
+  return netMs < peer.callOverheadMs ? null : netMs / result.medianMs
 }

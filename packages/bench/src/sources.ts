@@ -1,14 +1,17 @@
 import os from 'node:os'
 import type { Options } from './cli.js'
-import { bundledInput, firstTokens, type Input, loadInput } from './input.js'
-import { synthesize } from './synthetic.js'
+import { bundledInput, firstTokens, type Input, loadInput, type Shape } from './input.js'
+import { synthesize, syntheticShape } from './synthetic.js'
 import { UsageError } from './usage-error.js'
 
 const DEFAULT_LENGTH = 1024
 const DEFAULT_HEAD_DIM = 128
 
-/** An input that is made when its turn comes. */
-export type Source = () => Input
+/** An input that is made when its turn comes; its shape is known before. */
+export interface Source {
+  shape: Shape
+  make(): Input
+}
 
 /** @throws UsageError for what is more than the memory of this machine */
 export function requireMemory(flag: string, what: string, bytes: number): void {
@@ -24,7 +27,8 @@ function synthetic(options: Options): Source[] {
     lengths.map((length) => {
       // Query, key, value and output in float32, the exact output in float64.
       requireMemory('--L', 'tensors', length * headDim * (4 * (2 * heads + 2 * kvHeads) + 8 * heads))
-      return () => synthesize(kind, { heads, kvHeads, length, headDim, causal, seed })
+      const dims = { heads, kvHeads, length, headDim, causal, seed }
+      return { shape: syntheticShape(dims), make: () => synthesize(kind, dims) }
     }),
   )
 }
@@ -40,7 +44,7 @@ function fromFile(options: Options, path: string): Source[] {
   expect('--kv-heads', input.kvHeads, kvHeads)
   const whole = { ...input, causal }
   const inputs = options.lengths?.map((length) => firstTokens(whole, length)) ?? [whole]
-  return inputs.map((problem) => () => problem)
+  return inputs.map((problem) => ({ shape: problem, make: () => problem }))
 }
 
 /**

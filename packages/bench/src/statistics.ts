@@ -1,16 +1,21 @@
-import { extent, median, min, quantile } from 'simple-statistics'
+import { extent, max, median, min, quantile } from 'simple-statistics'
+
+/** With fewer samples, the 95th percentile is just the largest. */
+export const MIN_SAMPLES_FOR_P95 = 20
 
 /** Of timings in milliseconds. */
 export interface Summary {
   minMs: number
   medianMs: number
+  /** The largest of fewer than 20 samples. */
   p95Ms: number
 }
 
 /** @param samplesMs at least one */
 export function summarize(samplesMs: readonly number[]): Summary {
   const samples = [...samplesMs]
-  return { minMs: min(samples), medianMs: median(samples), p95Ms: quantile(samples, 0.95) }
+  const p95Ms = samples.length < MIN_SAMPLES_FOR_P95 ? max(samples) : quantile(samples, 0.95)
+  return { minMs: min(samples), medianMs: median(samples), p95Ms }
 }
 
 /** Median of a list; 0 of an empty one. */

@@ -1,4 +1,4 @@
-import type { Input } from './input.js'
+import type { Input, Shape } from './input.js'
 import { Random } from './random.js'
 
 /**
@@ -76,20 +76,19 @@ function addSink(random: Random, { heads, kvHeads, length, headDim }: SyntheticD
   }
 }
 
-/** Random query, key and value, drawn in this order from {@link Random}; batch 1. */
+/** The problem that {@link synthesize} makes numbers for; batch 1. */
+export function syntheticShape({ heads, kvHeads, length, headDim, causal }: SyntheticDims): Shape {
+  const softmaxScale = 1 / Math.sqrt(headDim)
+  return { batch: 1, heads, kvHeads, queryLength: length, keyLength: length, headDim, causal, softmaxScale }
+}
+
+/** Random query, key and value, drawn in this order from {@link Random}. */
 export function synthesize(kind: Synthetic, dims: SyntheticDims): Input {
-  const { heads, kvHeads, length, headDim, causal, seed } = dims
+  const { heads, kvHeads, length, headDim, seed } = dims
   const random = new Random(seed)
   const input: Input = {
     source: `synthetic ${kind}, seed ${seed}`,
-    batch: 1,
-    heads,
-    kvHeads,
-    queryLength: length,
-    keyLength: length,
-    headDim,
-    causal,
-    softmaxScale: 1 / Math.sqrt(headDim),
+    ...syntheticShape(dims),
     query: normals(random, heads * length * headDim, LOGIT_FACTOR[kind]),
     key: normals(random, kvHeads * length * headDim, 1),
     value: normals(random, kvHeads * length * headDim, 1),

@@ -1,5 +1,19 @@
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,6 +29,7 @@ const native = engines().find(({ name }) => name === 'native')!
 
 interface Ended {
   code: number | null
+  signal: NodeJS.Signals | null
   stdout: string
   stderr: string
 }
@@ -25,26 +40,33 @@ interface Settings {
   node?: string[]
   /** Called with everything on stdout so far, whenever there is more. */
   onOutput?: (stdout: string, interrupt: () => void) => void
+  /** File descriptor to write to. */
+  stdout?: number
+  /** Read the first piece of stdout only, like `head`. */
+  hangUp?: boolean
 }
 
-function bench(flags: string[], { environment = {}, node = [], onOutput }: Settings = {}): Promise<Ended> {
+function bench(flags: string[], settings: Settings = {}): Promise<Ended> {
+  const { environment = {}, node = [], onOutput, hangUp = false } = settings
   const { INTATTN_ENGINE: _engine, INTATTN_ISA: _isa, ...inherited } = process.env
   const child = spawn(process.execPath, [...node, main, ...flags], {
     env: { ...inherited, ...environment },
     cwd: folder,
+    stdio: ['ignore', settings.stdout ?? 'pipe', 'pipe'],
   })
   let stdout = ''
   let stderr = ''
-  child.stdout.on('data', (chunk) => {
+  child.stdout?.on('data', (chunk) => {
     stdout += chunk
+    if (hangUp) child.stdout?.destroy()
     onOutput?.(stdout, () => child.kill('SIGINT'))
   })
-  child.stderr.on('data', (chunk) => {
+  child.stderr!.on('data', (chunk) => {
     stderr += chunk
   })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code) => resolve({ code, stdout, stderr }))
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
   })
 }
 
@@ -139,6 +161,18 @@ describe('results', () => {
       expect(stdout).toMatch(new RegExp(`^${pipeline} +reference +– +${preset ?? '–'} +[\\d.]+ `, 'm'))
     }
     expect(stdout).toContain('GMAC/s: useful multiply-accumulates, 2 x visible (query, key) pairs x d x heads')
+    expect(stdout).toMatch(/^int, paper: [\d.]+ x as fast as fp32; rel. L2 error [\d.]+\nint, precise: /m)
+    expect(stdout).toMatch(/[\d.]+ µs runSync, [\d.]+ µs await run \(warm, one token, one thread\)/)
+  })
+
+  it('prints a 95th percentile of 20 runs, not of fewer', async () => {
+    const flags = ['--engine', 'reference', '--L', '8', '--d', '8', '--warmup', '0', '--pipe', '0']
+    const few = await bench([...flags, '--runs', '19'])
+    expect(few.stdout).toMatch(/^fp32 +reference +– +– +[\d.]+ +[\d.]+ +– +/m)
+    expect(few.stdout).toContain('p95: – with fewer than 20 runs.')
+    const enough = await bench([...flags, '--runs', '20'])
+    expect(enough.stdout).toMatch(/^fp32 +reference +– +– +[\d.]+ +[\d.]+ +[\d.]+ +/m)
+    expect(enough.stdout).not.toContain('p95: –')
   })
 
   it('prints JSON of the schema, and nothing else, with --json -', async () => {
@@ -147,6 +181,7 @@ describe('results', () => {
     expect(JSON.parse(stdout)).toEqual({
       schema: 'intattn-bench/1',
       machine,
+      callOverheadUs: { runSync: positive, run: positive },
       results: rows.map((row) => ({ ...result, ...row })),
       peers: [],
     })
@@ -186,6 +221,57 @@ describe('results', () => {
     const { schema, results } = JSON.parse(readFileSync(join(folder, 'directory/result.json'), 'utf8'))
     expect(schema).toBe('intattn-bench/1')
     expect(results.length).toBe(5)
+  })
+
+  it.skipIf(process.platform === 'win32')('writes JSON through a symbolic link', async () => {
+    mkdirSync(join(folder, 'links'))
+    writeFileSync(join(folder, 'links/target.json'), 'before')
+    symlinkSync('target.json', join(folder, 'links/link.json'))
+    symlinkSync('new.json', join(folder, 'links/dangling.json'))
+    for (const [link, target] of [
+      ['link', 'target'],
+      ['dangling', 'new'],
+    ]) {
+      const { code, stderr } = await bench([...small, '--json', `links/${link}.json`])
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      expect(lstatSync(join(folder, `links/${link}.json`)).isSymbolicLink()).toBe(true)
+      expect(JSON.parse(readFileSync(join(folder, `links/${target}.json`), 'utf8')).results.length).toBe(5)
+    }
+    expect(readdirSync(join(folder, 'links')).length).toBe(4)
+  })
+
+  it.skipIf(process.platform === 'win32')('writes JSON into a named pipe', async () => {
+    const pipe = join(folder, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    const [text, { code, stderr }] = await Promise.all([
+      readFile(pipe, 'utf8'),
+      bench([...small, '--json', 'pipe']).finally(() => {
+        // Should nobody have written, the reader must not wait for ever.
+        closeSync(openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK))
+      }),
+    ])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(lstatSync(pipe).isFIFO()).toBe(true)
+    expect(JSON.parse(text).results.length).toBe(5)
+  })
+
+  it('finishes the JSON file when nobody reads the tables', async () => {
+    const flags = [...small, '--L', '24,32,40', '--json', 'unread.json']
+    const { code, stderr } = await bench(flags, { hangUp: true })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(JSON.parse(readFileSync(join(folder, 'unread.json'), 'utf8')).results.length).toBe(15)
+  })
+
+  it('stops quietly when nobody reads and there is no file to write', async () => {
+    const { code, signal, stderr } = await bench([...small, '--L', '24,32,40'], { hangUp: true })
+    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+  })
+
+  it.skipIf(!existsSync('/dev/full'))('says in one line that stdout cannot be written', async () => {
+    const stdout = openSync('/dev/full', 'w')
+    const { code, stderr } = await bench(small, { stdout })
+    closeSync(stdout)
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'intattn-bench: cannot write to stdout (ENOSPC)\n' })
   })
 
   it('measures every length and head dim, one table each', async () => {
@@ -304,7 +390,8 @@ describe.skipIf(missing)(`--peer onnxruntime${missing ? `: ${missing}` : ''}`, (
   it('says what it does for grouped heads and causal masks', async () => {
     const { stdout } = await bench([...small, '--heads', '2', '--kv-heads', '1', '--causal', '--peer', 'onnxruntime'])
     expect(stdout).toContain('keys and values are repeated before the time is taken')
-    expect(stdout).toContain('under a causal mask the operator stores heads x L x L scores')
+    expect(stdout).toContain('under a causal mask the operator computes and stores all heads x L x L scores')
+    expect(stdout).toContain('its transposes are part of its time')
   })
 })
 
@@ -351,6 +438,13 @@ describe('errors', () => {
     [['--L', '1e3'], /^argument --L: .*received '1e3'/],
     [['--L', '64,,128'], /^argument --L: .*received ''/],
     [['--L', '99999999999999999999'], /^argument --L: .*received '99999999999999999999'/],
+    [
+      ['--L', '8,300000', '--pipe', '3'],
+      /^argument --L: expected at most 263172 for the pipeline int, received 300000$/m,
+    ],
+    [['--threads', '1,2'], /^argument --threads: expected 1, as the reference engine has one thread, received 1,2/],
+    [['--pipe', '0,1', '--preset', 'paper'], /^argument --preset: expected the pipeline 2 or 3 beside it/],
+    [['--pipe', '0,3', '--input-type', 'int8'], /^argument --input-type: expected float32 or float16/],
     [['--L', '16777216', '--heads', '65536'], /^argument --L: expected tensors within the memory/],
     [['--d', '1025'], /^argument --d: expected an integer 1 … 1024, received '1025'/],
     [['--heads', '0'], /^argument --heads: expected an integer/],
@@ -411,16 +505,19 @@ describe('errors', () => {
 })
 
 describe('interrupted', () => {
-  it.skipIf(process.platform === 'win32')('exits with 130 and leaves no file', async () => {
-    const flags = ['--engine', 'reference', '--L', '64', '--runs', '1000000', '--json', 'interrupted.json']
-    let interrupted = false
-    const { code, stderr } = await bench(flags, {
+  it.skipIf(process.platform === 'win32')('ends at once, even amid long computations, and leaves no file', async () => {
+    // Some ten seconds of float64 attention on the main thread follow the first lines.
+    const flags = ['--engine', 'reference', '--L', '3000', '--d', '128', '--runs', '1', '--json', 'interrupted.json']
+    let interruptedAt = 0
+    const { code, signal, stderr } = await bench(flags, {
       onOutput(_, interrupt) {
-        if (!interrupted) setTimeout(interrupt, 200)
-        interrupted = true
+        if (interruptedAt > 0) return
+        interruptedAt = performance.now()
+        setTimeout(interrupt, 200)
       },
     })
-    expect({ code, stderr }).toEqual({ code: 130, stderr: '' })
+    expect({ code, signal, stderr }).toEqual({ code: null, signal: 'SIGINT', stderr: '' })
+    expect(performance.now() - interruptedAt).toBeLessThan(1500)
     expect(readdirSync(folder).filter((name) => name.startsWith('interrupted'))).toEqual([])
   })
 })

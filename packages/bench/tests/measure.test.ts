@@ -6,7 +6,7 @@ async function log(seed: number) {
   const order: string[] = []
   let rounds = 0
   const contenders = ['a', 'b', 'c'].map((name) => ({ run: () => ({ ms: order.push(name) }) }))
-  const turns = await interleave(contenders, { warmup: 2, runs: 4 }, new Random(seed), () => rounds++)
+  const turns = await interleave(contenders, { warmup: 2, runs: 4 }, new Random(seed), 0, () => rounds++)
   return { order, turns, rounds }
 }
 
@@ -45,9 +45,17 @@ describe('interleave', () => {
         return { ms: 1 }
       },
     }
-    const turns = await interleave([slow, { ...slow }], { warmup: 0, runs: 3 }, new Random(1), () => {})
+    const turns = await interleave([slow, { ...slow }], { warmup: 0, runs: 3 }, new Random(1), 0, () => {})
     expect([...turns.values()].flat().length).toBe(6)
   })
+})
+
+it('rests before each turn', async () => {
+  const ends: number[] = []
+  const contender = { run: () => ({ ms: ends.push(performance.now()) }) }
+  await interleave([contender], { warmup: 0, runs: 3 }, new Random(1), 5, () => {})
+  expect(ends[1]! - ends[0]!).toBeGreaterThan(4.5)
+  expect(ends[2]! - ends[1]!).toBeGreaterThan(4.5)
 })
 
 describe('planRounds', () => {

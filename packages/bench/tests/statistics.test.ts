@@ -7,6 +7,12 @@ describe('summarize', () => {
     expect(summarize(samples)).toEqual({ minMs: 1, medianMs: 51, p95Ms: 96 })
   })
 
+  it('gives the largest of fewer than 20 samples as 95th percentile', () => {
+    const samples = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
+    expect(summarize(samples(19)).p95Ms).toBe(19)
+    expect(summarize(samples(20)).p95Ms).toBeLessThan(20)
+  })
+
   it('takes one sample', () => {
     expect(summarize([2.5])).toEqual({ minMs: 2.5, medianMs: 2.5, p95Ms: 2.5 })
   })

@@ -1,4 +1,4 @@
-import type { Input } from '../input.js'
+import type { Input, Shape } from '../input.js'
 import type { Contender, Turn } from '../measure.js'
 import { UsageError } from '../usage-error.js'
 import { multiHeadAttentionModel } from './onnx-model.js'
@@ -33,6 +33,8 @@ export interface PeerContender extends Contender {
 /** onnxruntime-node, loaded. */
 export interface Peer {
   readonly name: 'onnxruntime'
+  /** @throws UsageError for a problem that the operator does not compute as we do */
+  check(shape: Shape): void
   open(input: Input, threads: number): Promise<PeerContender>
 }
 
@@ -133,11 +135,12 @@ export async function loadOnnxruntime(): Promise<Peer> {
   const version = ort.env.versions.node ?? 'unknown'
   return {
     name,
+    check({ causal, queryLength, keyLength }) {
+      if (!causal || queryLength === keyLength) return
+      const lengths = `${queryLength} queries and ${keyLength} keys`
+      throw new UsageError('--peer', 'as many queries as keys under a causal mask, for onnxruntime', lengths)
+    },
     async open(input, threads) {
-      if (input.causal && input.queryLength !== input.keyLength) {
-        const lengths = `${input.queryLength} queries and ${input.keyLength} keys`
-        throw new UsageError('--peer', 'as many queries as keys under a causal mask, for onnxruntime', lengths)
-      }
       const idle = await openContender(ort, oneToken(input), 1)
       const contender = await openContender(ort, input, threads)
       return {

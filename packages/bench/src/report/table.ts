@@ -1,7 +1,8 @@
 import Table from 'cli-table3'
+import type { CallOverhead } from '../call-overhead.js'
 import type { Machine } from '../machine.js'
 import { type PeerResult, type Problem, type Result, ratioToPeer, type TableResult } from '../results.js'
-import { extremes, medianOf } from '../statistics.js'
+import { extremes, MIN_SAMPLES_FOR_P95, medianOf } from '../statistics.js'
 
 const NONE = '–'
 /** From this ratio of p95 to median on, the reader is warned. */
@@ -84,7 +85,7 @@ function columnsOf({ results, peers }: TableResult): { names: Column[]; numbers:
       ...(severalThreads ? [column('threads', ({ threads }) => `${threads}`)] : []),
       column('min ms', ({ minMs }) => milliseconds(minMs)),
       column('median ms', ({ medianMs }) => milliseconds(medianMs)),
-      column('p95 ms', ({ p95Ms }) => milliseconds(p95Ms)),
+      column('p95 ms', ({ p95Ms, runs }) => (runs < MIN_SAMPLES_FOR_P95 ? NONE : milliseconds(p95Ms))),
       column('GMAC/s', ({ gmacPerSecond }) => gmacPerSecond.toFixed(1)),
       ownColumn('x fp32', ({ ratioToFp32 }) => ratio(ratioToFp32)),
       ...(peer ? [ownColumn(`x ${peer.name}`, (result) => ratio(ratioToPeer(result, peers)))] : []),
@@ -95,7 +96,25 @@ function columnsOf({ results, peers }: TableResult): { names: Column[]; numbers:
   }
 }
 
-/** One problem: a title, and a row for each contender. */
+/** What one looks for first: how much faster `int` is, with each preset. */
+function formatSpeedup({ results, peers }: TableResult): string[] {
+  const severalThreads = new Set(results.map(({ threads }) => threads)).size > 1
+  return results
+    .filter(({ pipeline }) => pipeline === 'int')
+    .flatMap((result) => {
+      const { preset, threads, ratioToFp32, accuracy } = result
+      const toPeer = ratioToPeer(result, peers)
+      const ratios = [
+        ...(ratioToFp32 === null ? [] : [`${ratioToFp32.toFixed(2)} x as fast as fp32`]),
+        ...(toPeer === null ? [] : [`${toPeer.toFixed(2)} x as fast as ${peers[0]?.name}`]),
+      ]
+      if (ratios.length === 0) return []
+      const title = `int, ${preset}${severalThreads ? `, threads ${threads}` : ''}`
+      return [`${title}: ${ratios.join(', ')}; rel. L2 error ${small(accuracy.relL2)}`]
+    })
+}
+
+/** One problem: a title, a row for each contender, and the speed-up. */
 export function formatTable(result: TableResult): string {
   const { problem, rounds, results, peers } = result
   const { names, numbers } = columnsOf(result)
@@ -110,22 +129,29 @@ export function formatTable(result: TableResult): string {
   table.push(...peers.map((row) => columns.map(({ peer }) => peer(row))))
   const threads = [...new Set(results.map((row) => row.threads))].join(', ')
   const { warmup, runs } = rounds
-  return `${problemTitle(problem)}; threads ${threads}; warmup ${warmup}, runs ${runs}\n${table.toString()}\n`
+  const title = `${problemTitle(problem)}; threads ${threads}; warmup ${warmup}, runs ${runs}`
+  return `${[title, table.toString(), ...formatSpeedup(result)].join('\n')}\n`
 }
 
 /** The last lines: what the columns mean, and what to keep in mind. */
-export function formatNotes(tables: readonly TableResult[]): string {
+export function formatNotes(callOverhead: CallOverhead, tables: readonly TableResult[]): string {
   const results = tables.flatMap((table) => table.results)
   const peers = tables.flatMap((table) => table.peers)
   const timings = [...results, ...peers]
-  const overheadUs = medianOf(results.map(({ callOverheadUs }) => callOverheadUs))
+  const coldUs = medianOf(results.map(({ callOverheadUs }) => callOverheadUs)).toFixed(1)
+  const [syncUs, asyncUs] = [callOverhead.runSync, callOverhead.run].map((us) => us.toFixed(1))
   const notes = [
-    'ms: inside the engine, contenders in turn, in random order each round. ' +
-      `A call from TypeScript takes ${overheadUs.toFixed(1)} µs more.`,
+    'ms: inside the engine, contenders in turn, in random order each round.',
+    `A call from TypeScript takes more: ${syncUs} µs runSync, ${asyncUs} µs await run (warm, one token, one thread);`,
+    `runSync in the rounds above, with caches cold after the contender before: ${coldUs} µs.`,
     'GMAC/s: useful multiply-accumulates, 2 x visible (query, key) pairs x d x heads, at the median.',
-    'x fp32: ratio of medians, fp32 over this row. %: shares of the median; the rest is waiting.',
-    'rel. L2, cosine: to attention in float64 of the float32 input.',
+    'x …: how many times as fast, ratio of medians. rel. L2, cosine: to attention in float64 of the float32 input.',
+    'Last column: shares of the median; prepare (convert, quantize, pack), QK scores, softmax, PV values, output; ' +
+      'the rest is waiting.',
   ]
+  if (timings.some(({ runs }) => runs < MIN_SAMPLES_FOR_P95)) {
+    notes.push(`p95: – with fewer than ${MIN_SAMPLES_FOR_P95} runs.`)
+  }
   for (const { problem, results: rows } of tables) {
     const compared = rows[0]?.accuracy.rows ?? problem.queryLength
     if (compared === problem.queryLength) continue
@@ -144,22 +170,30 @@ export function formatNotes(tables: readonly TableResult[]): string {
     const overhead = least === most ? least : `${least} … ${most}`
     notes.push(
       `${peer.name} ${peer.version}: com.microsoft.MultiHeadAttention, float32 in, timed from JavaScript; ` +
-        `x ${peer.name} leaves out ${overhead} µs, the time of its call on one token.`,
+        `x ${peer.name} leaves out ${overhead} µs, the time of its call on one token` +
+        `${results.some((result) => ratioToPeer(result, peers) === null) ? ' (–: less than that is left).' : '.'}`,
     )
+    if (peers.some(({ heads }) => heads > 1)) {
+      notes.push(`${peer.name}: the operator takes [length, heads, d]; its transposes are part of its time.`)
+    }
     if (peers.some(({ heads, kvHeads }) => heads !== kvHeads)) {
       notes.push(
         `${peer.name}: the operator has no grouped heads; keys and values are repeated before the time is taken.`,
       )
     }
     if (peers.some(({ causal }) => causal)) {
-      notes.push(`${peer.name}: under a causal mask the operator stores heads x L x L scores, masked ones too.`)
+      notes.push(
+        `${peer.name}: under a causal mask the operator computes and stores all heads x L x L scores: ` +
+          'about twice the useful work is in its time.',
+      )
     }
   }
   const noisy = timings.filter(({ p95Ms, medianMs }) => p95Ms > NOISY * medianMs).length
   if (noisy > 0) {
     const [, worst] = extremes(timings.map(({ p95Ms, medianMs }) => p95Ms / medianMs))
     notes.push(
-      `Noisy: in ${noisy} of ${timings.length} rows p95 is up to ${worst.toFixed(1)} times the median. Is the machine idle?`,
+      `Noisy: in ${noisy} of ${timings.length} rows the slowest runs take up to ${worst.toFixed(1)} times the median. ` +
+        'Is the machine idle?',
     )
   }
   return `${notes.join('\n')}\n`
