@@ -1,13 +1,19 @@
 #include <napi.h>
 
+#include <cstdint>
+
 #include "attention_object.h"
 #include "operations.h"
 
 namespace {
 
+/// Counts changes of what is exported here; `native.ts` expects the same.
+constexpr std::uint32_t interface_version = 1;
+
 /// Holds no state of its own: every worker thread gets its own class, and objects live in their own environment.
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   using namespace intattn::addon;
+  exports.Set("interfaceVersion", interface_version);
   exports.Set("Attention", AttentionObject::constructor(env));
   exports.Set("indexSoftmax", Napi::Function::New<index_softmax>(env, "indexSoftmax"));
   exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));

@@ -7,6 +7,9 @@
 namespace intattn::addon {
 namespace {
 
+/// What a thread costs beside the working memory: the pages of its stack in use, and the kernel's own.
+constexpr std::int64_t thread_bytes = 128 * 1024;
+
 /// The codes TypeScript knows: a `Status`, or the input that shares memory with the output.
 std::uint32_t code_of(Status status) { return static_cast<std::uint32_t>(status); }
 std::uint32_t code_of_overlap(unsigned input) { return code_of(Status::out_of_memory) + input; }
@@ -21,7 +24,10 @@ void store(const StageTimes& times, double* out) {
 
 /// Touched by the JavaScript thread alone, but for `attention` while a run is under way.
 struct AttentionObject::Shared {
-  explicit Shared(const AttentionOptions& options) : attention(options) {}
+  Shared(napi_env env, const AttentionOptions& options) : attention(options), threads(options.threads * thread_bytes) {
+    std::int64_t total = 0;
+    napi_adjust_external_memory(env, threads, &total);
+  }
 
   /// Tells the garbage collector what this object really weighs; only while idle.
   void account(napi_env env) {
@@ -34,13 +40,14 @@ struct AttentionObject::Shared {
   }
   void retire(napi_env env) {
     std::int64_t total = 0;
-    napi_adjust_external_memory(env, -bytes, &total);
+    napi_adjust_external_memory(env, -bytes - threads, &total);
     bytes = 0;
     retired = true;
   }
 
   Attention attention;
-  std::int64_t bytes = 0;
+  std::int64_t bytes = 0;     ///< working memory
+  const std::int64_t threads; ///< what its threads weigh
   bool retired = false;
   bool running = false;
 };
@@ -88,7 +95,7 @@ AttentionObject::AttentionObject(const Napi::CallbackInfo& info) : Napi::ObjectW
   if (!info[0].IsObject())
     reject(info.Env(), "options", "an object");
   options_ = attention_options(info[0].As<Napi::Object>());
-  shared_ = std::make_shared<Shared>(options_);
+  shared_ = std::make_shared<Shared>(info.Env(), options_);
 }
 
 void AttentionObject::Finalize(Napi::BasicEnv env) {

@@ -1,17 +1,19 @@
-import { arrayLength, arrayName, canShrink, fixedView, isDetached } from './buffers.js'
-import { failWith } from './checks.js'
-import { describe } from './describe.js'
+import { canShrink, fixedView } from './buffers.js'
+import { failWith, type Snapshot } from './checks.js'
 import { chooseEngine } from './engines.js'
 import { NativeSession } from './native-session.js'
-import { type ResolvedOptions, resolveOptions } from './options.js'
+import { type ResolvedOptions, readOptions, resolveOptions } from './options.js'
 import { checkProblem, type Problem, withCopies } from './problem.js'
 import { ReferenceSession } from './reference/session.js'
 import type { Session } from './session.js'
+import { requireUnchanged } from './tensors.js'
 import type {
   AttentionInputs,
   AttentionOptions,
   AttentionResult,
   EngineName,
+  Float32Tensor,
+  FloatTensor,
   InstructionSet,
   StageTimes,
 } from './types.js'
@@ -35,7 +37,7 @@ export class Attention {
   readonly engine: EngineName
   /** Of the native engine; undefined with the reference engine. */
   readonly isa: InstructionSet | undefined
-  readonly #asked: AttentionOptions
+  readonly #asked: Snapshot
   readonly #session: Session
   #pending = 0
   #last: Promise<void> = Promise.resolve()
@@ -43,9 +45,9 @@ export class Attention {
 
   /** @throws {@link IntAttnError} for a bad option or an engine that cannot run here ({@link LoaderError}: is not there at all) */
   constructor(options: AttentionOptions) {
-    this.options = resolveOptions(options)
-    this.#asked = { ...options }
-    const engine = chooseEngine(options.engine, options.isa)
+    this.#asked = readOptions(options)
+    this.options = resolveOptions(this.#asked)
+    const engine = chooseEngine(this.#asked.engine, this.#asked.isa)
     this.engine = engine.name
     this.isa = engine.name === 'native' ? engine.isa : undefined
     this.#session =
@@ -64,15 +66,21 @@ export class Attention {
    * rejects the promise with an {@link IntAttnError}.
    *
    * Arrays are read and written in place, so leave them alone until the promise settles: do not change them, and do not transfer their
-   * buffers, which rejects with `BUFFER_CHANGED` and may free memory that is still being read. Arrays on resizable buffers are copied
-   * instead, and resizing them merely rejects. After an error the content of a supplied output is undefined.
+   * buffers. Node-API cannot pin an ordinary ArrayBuffer: one that is transferred rejects the run with `BUFFER_CHANGED`, and if its new
+   * owner frees the memory meanwhile, the process may crash. SharedArrayBuffers and {@link Attention.runSync} are free of that. Arrays
+   * on resizable buffers are copied, and resizing them merely rejects. After an error the content of a supplied output is undefined.
    *
    * A run under way occupies one thread of Node's pool (UV_THREADPOOL_SIZE) beside the threads of the object.
+   *
+   * @returns the output, which is the supplied tensor if there was one, and where the time went
+   * @throws {@link IntAttnError}, by rejecting: `NON_FINITE` also when scores (`fp32` of the native engine) or the output overflow
    */
-  async run(inputs: AttentionInputs): Promise<AttentionResult> {
-    this.#requireLive()
-    const problem = checkProblem(this.options, this.#asked, inputs)
+  async run<Output extends FloatTensor = Float32Tensor>(
+    inputs: AttentionInputs<Output>,
+  ): Promise<AttentionResult<Output>> {
+    const problem = this.#check(inputs)
     const working = withCopies(problem, (tensor) => canShrink(tensor.source))
+    const arrays = [problem.query, problem.key, problem.value, problem.output]
     const previous = this.#last
     let finished = () => {}
     this.#last = new Promise((resolve) => {
@@ -81,11 +89,10 @@ export class Attention {
     try {
       this.#pending++
       if (this.#pending > 1) await previous
-      requireUnchanged(problem)
-      const stages = await this.#session.run(working)
-      requireUnchanged(problem)
+      requireUnchanged(arrays)
+      const stages = await this.#session.run(working).finally(() => requireUnchanged(arrays))
       if (working.output !== problem.output) fixedView(problem.output.source).set(working.output.data)
-      return result(problem, stages)
+      return result<Output>(problem, stages)
     } finally {
       finished()
       this.#pending--
@@ -96,13 +103,14 @@ export class Attention {
   /**
    * Computes attention on the calling thread.
    *
-   * @throws {@link IntAttnError}; `BUSY` while a {@link Attention.run} of this object is under way
+   * @returns as {@link Attention.run}
+   * @throws {@link IntAttnError} as {@link Attention.run}; `BUSY` while a {@link Attention.run} of this object is under way
    */
-  runSync(inputs: AttentionInputs): AttentionResult {
-    this.#requireLive()
+  runSync<Output extends FloatTensor = Float32Tensor>(inputs: AttentionInputs<Output>): AttentionResult<Output> {
+    const problem = this.#check(inputs)
     if (this.#pending > 0) failWith('BUSY', 'attention', 'no run under way', `${this.#pending} pending`)
-    const problem = checkProblem(this.options, this.#asked, inputs)
-    return result(problem, this.#session.runSync(problem))
+    requireUnchanged([problem.query, problem.key, problem.value, problem.output])
+    return result<Output>(problem, this.#session.runSync(problem))
   }
 
   /** Frees threads and memory, after the runs under way have completed. May be called again. */
@@ -120,19 +128,21 @@ export class Attention {
     if (this.#disposed && this.#pending === 0) this.#session.dispose()
   }
 
+  #check(inputs: unknown): Problem {
+    this.#requireLive()
+    const problem = checkProblem(this.options, this.#asked, inputs)
+    this.#requireLive() // getters of the inputs may have disposed of this
+    return problem
+  }
+
   #requireLive(): void {
     if (this.#disposed) failWith('DISPOSED', 'attention', 'an object that is still in use', 'one that was disposed')
   }
 }
 
-function result({ outputTensor: output, intermediates }: Problem, stages: StageTimes): AttentionResult {
+/** The output is of the supplied tensor's type, or float32 when there was none. */
+function result<Output extends FloatTensor>(problem: Problem, stages: StageTimes): AttentionResult<Output> {
+  const { intermediates } = problem
+  const output = problem.outputTensor as Output
   return intermediates ? { output, stages, intermediates } : { output, stages }
-}
-
-function requireUnchanged({ query, key, value, output }: Problem): void {
-  for (const { argument, source, length } of [query, key, value, output]) {
-    if (arrayLength(source) === length) continue
-    const received = isDetached(source) ? `a detached ${arrayName(source)}` : describe(source)
-    failWith('BUFFER_CHANGED', `${argument}.data`, `${length} elements until the run is complete`, received)
-  }
 }

@@ -1,4 +1,4 @@
-import { describe } from './describe.js'
+import { describe, describeName } from './describe.js'
 import { type ErrorCode, IntAttnError } from './errors.js'
 
 /** Throws an {@link IntAttnError}; `received` is described in a few words. */
@@ -31,27 +31,53 @@ export function oneOf<T extends string | number>(value: unknown, argument: strin
 }
 
 /**
- * An object with no names but `names`; a name whose value is undefined counts as absent.
+ * What an object holds under `names`, each read once; it may hold nothing else. A name whose value is undefined counts as absent.
  *
  * @param prefix how a path to one of its members starts: `quantization.`
  */
-export function record(
-  value: unknown,
-  argument: string,
-  names: readonly string[],
-  prefix = '',
-): Record<string, unknown> {
+export function record(value: unknown, argument: string, names: readonly string[], prefix = ''): Snapshot {
   const object = anyObject(value, argument)
-  for (const name of Object.keys(object)) {
+  if (ArrayBuffer.isView(object)) fail('INVALID_ARGUMENT', argument, 'an object', value)
+  for (const name of attempt(() => Object.keys(object), argument)) {
     if (names.includes(name)) continue
-    failWith('UNKNOWN_OPTION', `${prefix}${name}`, `a name among ${names.join(', ')}`, 'an unknown name')
+    failWith('UNKNOWN_OPTION', `${prefix}${describeName(name)}`, `a name among ${names.join(', ')}`, 'an unknown name')
   }
-  return object
+  return snapshot(object, names, prefix)
 }
 
-export function anyObject(value: unknown, argument: string): Record<string, unknown> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+/** What an object held when it was read: its getters, if it has any, may answer differently the next time. */
+export type Snapshot = Readonly<Record<string, unknown>>
+
+/** What an object holds under `names`, inherited or its own, each read once. */
+export function snapshot(object: object, names: readonly string[], prefix: string): Snapshot {
+  return Object.fromEntries(names.map((name) => [name, read(object, name, `${prefix}${name}`)]))
+}
+
+/** One property of an object that may be a proxy or have getters. */
+export const read = (object: object, name: string | number, argument: string): unknown =>
+  attempt(() => Reflect.get(object, name), argument)
+
+export function anyObject(value: unknown, argument: string): object {
+  if (typeof value === 'object' && value !== null && !isArray(value)) return value
   return fail('INVALID_ARGUMENT', argument, 'an object', value)
+}
+
+/** `Array.isArray`, for revoked proxies too. */
+export function isArray(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value)
+  } catch {
+    return false
+  }
+}
+
+function attempt<T>(reading: () => T, argument: string): T {
+  try {
+    return reading()
+  } catch (cause) {
+    const received = `one that threw ${describe(cause)}`
+    throw new IntAttnError({ code: 'INVALID_ARGUMENT', argument, expected: 'a value to read', received }, { cause })
+  }
 }
 
 function alternatives(allowed: readonly (string | number)[]): string {

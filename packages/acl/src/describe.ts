@@ -12,19 +12,27 @@ export function describe(value: unknown): string {
   }
 }
 
+/** A property's name as part of a path: itself where it is a plain word, else in quotes and shortened. */
+export const describeName = (name: string): string => (/^[\w$.-]{1,40}$/.test(name) ? name : describe(name))
+
 function words(value: unknown): string {
   if (value === undefined) return 'nothing'
   if (typeof value === 'function') return 'a function'
-  if (typeof value !== 'object' || value === null) return inspect(value, { breakLength: Number.POSITIVE_INFINITY })
+  if (typeof value === 'string') return inspected(value.slice(0, 2 * longest))
+  if (typeof value !== 'object' || value === null) return inspected(value)
   const name = arrayName(value)
   if (name !== undefined) return `${name}(${arrayLength(value as ArrayBufferView)})`
-  if (Array.isArray(value))
-    return inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 0, maxArrayLength: 8 })
+  if (Array.isArray(value)) {
+    return value.length <= 8 ? inspected(value) : `an array of ${value.length} elements`
+  }
   const type: unknown = value.constructor?.name
   return typeof type === 'string' && type !== '' && type !== 'Object' ? `an object of class ${type}` : 'an object'
 }
 
+const inspected = (value: unknown): string =>
+  inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 0, customInspect: false })
+
 function shorten(text: string): string {
-  const line = text.replace(/\s+/g, ' ')
+  const line = text.replace(/[\s\p{C}]+/gu, ' ')
   return line.length <= longest ? line : `${line.slice(0, longest - 1)}…`
 }

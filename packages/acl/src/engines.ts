@@ -1,8 +1,13 @@
 import { fail, failWith, oneOf } from './checks.js'
 import { missingFeatures } from './cpu-features.js'
-import { LoaderError } from './errors.js'
-import { type Addon, type NativeInstructionSet, native } from './native.js'
-import type { EngineInfo, EngineName, InstructionSet, InstructionSetInfo } from './types.js'
+import { type Addon, firstLine, type NativeInstructionSet, native } from './native.js'
+import {
+  type EngineInfo,
+  type EngineName,
+  type InstructionSet,
+  type InstructionSetInfo,
+  instructionSets,
+} from './types.js'
 
 /** An engine that can run here. */
 export type Engine =
@@ -10,7 +15,6 @@ export type Engine =
   | { readonly name: 'native'; readonly isa: InstructionSet; readonly addon: Addon }
 
 const engineNames: readonly EngineName[] = ['native', 'reference']
-const isaNames: readonly InstructionSet[] = ['scalar', 'avx2', 'avx512vnni', 'neon-dotprod', 'neon-i8mm']
 
 /** Every engine, with its instruction sets, and why any of them cannot run here. Never throws. */
 export function engines(): EngineInfo[] {
@@ -28,7 +32,7 @@ export function chooseEngine(engine: unknown, isa: unknown): Engine {
     if (isa !== undefined) fail('UNKNOWN_OPTION', 'isa', `no instruction set with engine 'reference'${by}`, isa)
     return { name }
   }
-  const wanted = settled(isa, 'isa', 'INTATTN_ISA', isaNames)
+  const wanted = settled(isa, 'isa', 'INTATTN_ISA', instructionSets)
   const addon = native()
   if (wanted !== undefined) requireAvailable(addon, wanted, isa === undefined ? 'INTATTN_ISA' : 'isa')
   return { name, addon, isa: wanted ?? (addon.bestInstructionSet() as InstructionSet) }
@@ -58,8 +62,7 @@ function nativeInfo(): EngineInfo {
   try {
     return { name: 'native', available: true, instructionSets: native().instructionSets().map(withReason) }
   } catch (error) {
-    if (!(error instanceof LoaderError)) throw error
-    return { name: 'native', available: false, reason: error.message, instructionSets: [] }
+    return { name: 'native', available: false, reason: firstLine(error), instructionSets: [] }
   }
 }
 

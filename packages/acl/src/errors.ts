@@ -4,7 +4,7 @@
  * - `INVALID_ARGUMENT`: a value has the wrong type or lies outside its range
  * - `UNKNOWN_OPTION`: a name that does not exist, or that the chosen pipeline, table or engine does not have
  * - `SHAPE_MISMATCH`: dims, lengths and options do not agree with one another
- * - `NON_FINITE`: an input holds NaN, an infinity, or a value the pipeline's number format cannot hold
+ * - `NON_FINITE`: a tensor holds NaN, an infinity, or a value that a number format on the way cannot hold
  * - `UNAVAILABLE`: the engine or instruction set cannot run here
  * - `BUSY`: `runSync` while an asynchronous run of the same object is under way
  * - `DISPOSED`: use after `dispose`
@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'BUFFER_CHANGED'
   | 'OUT_OF_MEMORY'
 
+/** What an {@link IntAttnError} says, in parts. */
 export interface ErrorDetails {
   code: ErrorCode
   /** The option, input or environment variable at fault, as a path: `heads`, `quantization.key`, `key.dims[2]`. */
@@ -47,6 +48,7 @@ export class IntAttnError extends Error implements ErrorDetails {
   }
 }
 
+/** What a {@link LoaderError} says, in parts. */
 export interface LoaderErrorDetails {
   /** As in `process.platform` and `process.arch`: `linux-x64`. */
   platform: string

@@ -1,9 +1,10 @@
 import { boolean, failWith, real, record } from './checks.js'
 import { requireFinite } from './non-finite.js'
 import { toFloat32 } from './reference/float-tensors.js'
-import { allocate, checkKeyLengths, checkTensor, requireDims } from './tensors.js'
+import { allocate, checkKeyLengths, checkTensor, requireDims, requireUnchanged } from './tensors.js'
 import type { AttentionInputs } from './types.js'
 
+/** What {@link float64Attention} takes. */
 export interface Float64AttentionInputs extends Pick<AttentionInputs, 'query' | 'key' | 'value' | 'keyLengths'> {
   /** Query i sees keys j <= i + keyLength - queryLength. Default false. */
   causal?: boolean
@@ -34,6 +35,7 @@ export function float64Attention(given: Float64AttentionInputs): Float64Array {
   const causal = boolean(wanted, 'causal')
   const softmaxScale = real(scale, 'softmaxScale', 1e-30, 1e30)
   const keyLengths = checkKeyLengths(inputs.keyLengths, batch, keyLength)
+  requireUnchanged([query, key, value])
   requireFinite(query, 'fp32')
   requireFinite(key, 'fp32', keyLengths)
   requireFinite(value, 'fp32', keyLengths)

@@ -1,7 +1,7 @@
 import { arrayName } from './buffers.js'
 import { integer, oneOf, real, record } from './checks.js'
 import { chooseEngine } from './engines.js'
-import { normalizationCode, tableCode } from './native-codes.js'
+import { callAddon, normalizationCode, tableCode } from './native.js'
 import {
   type IndexParameters,
   type IndexSoftmaxOutputs,
@@ -10,13 +10,13 @@ import {
   weightTable as tableOf,
   type WeightTable,
 } from './reference/index-softmax.js'
-import { type ResolvedTable, resolveTable, tableOptionNames } from './table.js'
+import { maxRowLength, type ResolvedTable, resolveTable, tableOptionNames } from './table.js'
 import { allocate, checkArray } from './tensors.js'
 import type { EngineName, InstructionSet, Normalization, TableOptions } from './types.js'
 
-const maxCols = 263172
 const scaleRange = [1e-200, 1e200] as const
 
+/** What {@link indexSoftmax} takes. */
 export interface IndexSoftmaxOptions extends TableOptions {
   /** [rows, cols], any int32 */
   scores: Int32Array
@@ -34,7 +34,7 @@ export interface IndexSoftmaxOptions extends TableOptions {
   isa?: InstructionSet
 }
 
-/** Masked positions are zero, and so are the sums of rows without a valid position. */
+/** What {@link indexSoftmax} gives. Masked positions are zero, and so are the sums of rows without a valid position. */
 export interface IndexSoftmaxResult {
   /** [rows, cols]: the normalized P with `integer` normalization, the plane h when `deferred`. */
   probabilities: Uint8Array
@@ -61,7 +61,7 @@ export function indexSoftmax(given: IndexSoftmaxOptions): IndexSoftmaxResult {
   const names = ['scores', 'rows', 'cols', 'logitScale', 'normalization', 'valid', 'engine', 'isa', ...tableOptionNames]
   const options = record(given, 'options', names)
   const rows = integer(options.rows, 'rows', 1, 2 ** 32 - 1)
-  const cols = integer(options.cols, 'cols', 1, maxCols)
+  const cols = integer(options.cols, 'cols', 1, maxRowLength)
   const count = rows * cols
   const scores = checkArray(options.scores, 'scores', ['Int32Array'], count, 'rows * cols') as Int32Array
   const valid =
@@ -91,7 +91,9 @@ export function indexSoftmax(given: IndexSoftmaxOptions): IndexSoftmaxResult {
     return all
   }
   const native = { ...tableCode(table), normalization: normalizationCode(normalization), isa: engine.isa }
-  engine.addon.indexSoftmax(scores, cols, logitScale, valid, out.probabilities, out.rowSum, out.lost, native)
+  callAddon(() =>
+    engine.addon.indexSoftmax(scores, cols, logitScale, valid, out.probabilities, out.rowSum, out.lost, native),
+  )
   return out
 }
 
@@ -118,8 +120,11 @@ export function weightTable(options: TableOptions = {}): WeightTable {
 function checkLogitScale(given: unknown, rows: number): Float64Array {
   const [min, max] = scaleRange
   if (arrayName(given) === undefined) return Float64Array.of(real(given, 'logitScale', min, max))
-  const array = checkArray(given, 'logitScale', ['Float64Array'], rows, 'one per row') as Float64Array
-  return Float64Array.from(array, (scale, row) => real(scale, `logitScale[${row}]`, min, max))
+  const scales = new Float64Array(
+    checkArray(given, 'logitScale', ['Float64Array'], rows, 'one per row') as Float64Array,
+  )
+  for (let row = 0; row < rows; row++) real(scales[row], `logitScale[${row}]`, min, max)
+  return scales
 }
 
 interface Rows {

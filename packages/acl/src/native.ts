@@ -3,11 +3,18 @@ import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { NumericArray } from './buffers.js'
 import { cpuFeatures } from './cpu-features.js'
-import { LoaderError } from './errors.js'
-import type { Intermediates } from './types.js'
+import { IntAttnError, LoaderError } from './errors.js'
+import type { Scope } from './scopes.js'
+import type { ResolvedTable } from './table.js'
+import type { Intermediates, Normalization } from './types.js'
+
+/** Counts changes of this interface, so that an addon built before one is not mistaken for its successor; `addon.cc` has the same. */
+export const interfaceVersion = 1
 
 /** The C++ addon. It trusts TypeScript with everything but memory: each array's size is checked again on the other side. */
 export interface Addon {
+  /** {@link interfaceVersion} of the sources it was built from. */
+  interfaceVersion: number
   /** From the most portable to the fastest. */
   instructionSets(): NativeInstructionSet[]
   /** The fastest instruction set that can run here. */
@@ -63,6 +70,19 @@ export interface NativeOptions extends NativeTableOptions {
   centerValue: boolean
   threads: number
   isa: string
+}
+
+/** In the order of the C++ enumeration. */
+const scopes: readonly Scope[] = ['tensor', 'head', 'row', 'channel']
+
+export const scopeCode = (scope: Scope): number => scopes.indexOf(scope)
+
+export const normalizationCode = (normalization: Normalization): number => (normalization === 'integer' ? 0 : 1)
+
+export function tableCode(table: ResolvedTable): { table: number; clip: number; lutBits: number } {
+  return table.table === 'natural'
+    ? { table: 0, clip: table.clip, lutBits: table.lutBits }
+    : { table: 1, clip: 6.6, lutBits: 5 }
 }
 
 /** What `run` and `runSync` give; `overlaps…`: that input shares memory with the output. */
@@ -122,7 +142,9 @@ export function loadAddon(paths: readonly string[]): Addon {
       continue
     }
     try {
-      return require(path) as Addon
+      const addon = require(path) as Partial<Addon>
+      if (addon.interfaceVersion === interfaceVersion) return addon as Addon
+      throw new Error(`built for interface ${addon.interfaceVersion ?? 0}, expected ${interfaceVersion}`)
     } catch (error) {
       cause ??= error
       tried.push({ path, reason: firstLine(error) })
@@ -145,4 +167,16 @@ export function loadAddon(paths: readonly string[]): Addon {
   )
 }
 
-const firstLine = (error: unknown): string => String(error instanceof Error ? error.message : error).split('\n')[0]!
+/** Runs a call of the addon; what its own checks object to, if TypeScript's let it through, becomes an {@link IntAttnError}. */
+export function callAddon<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (cause) {
+    const received = firstLine(cause)
+    const expected = 'arguments that the addon takes'
+    throw new IntAttnError({ code: 'INVALID_ARGUMENT', argument: 'inputs', expected, received }, { cause })
+  }
+}
+
+export const firstLine = (error: unknown): string =>
+  String(error instanceof Error ? error.message : error).split('\n')[0]!

@@ -1,10 +1,29 @@
+import { setImmediate } from 'node:timers/promises'
 import { failWith } from './checks.js'
 import { float16Overflow, float16Value } from './float16.js'
 import type { CheckedTensor } from './tensors.js'
-import type { Pipeline } from './types.js'
+import type { Pipeline, TensorType } from './types.js'
 
-/** Greatest magnitude that stays finite in the pipeline's number format. */
-const bound = (pipeline: Pipeline): number => (pipeline === 'fp16' ? float16Overflow : Number.POSITIVE_INFINITY)
+/** Work in steps: between two of them, other work may have its turn. */
+export type Steps<T> = Generator<void, T>
+
+const stepLength = 2 ** 20
+
+export function allAtOnce<T>(steps: Steps<T>): T {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+/** Leaves the event loop a turn between any two steps. */
+export async function oneByOne<T>(steps: Steps<T>): Promise<T> {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+    await setImmediate()
+  }
+}
 
 /**
  * Throws `NON_FINITE` for the first value that is NaN, infinite, or too large for the pipeline's format.
@@ -12,33 +31,55 @@ const bound = (pipeline: Pipeline): number => (pipeline === 'fp16' ? float16Over
  * @param lengths rows present per batch item; those that follow are padding and are not looked at
  */
 export function requireFinite(tensor: CheckedTensor, pipeline: Pipeline, lengths?: Uint32Array): void {
-  const index = firstBad(tensor, bound(pipeline), lengths)
+  allAtOnce(finiteInSteps(tensor, pipeline, lengths))
+}
+
+/** {@link requireFinite}, in steps. */
+export function* finiteInSteps(tensor: CheckedTensor, pipeline: Pipeline, lengths?: Uint32Array): Steps<void> {
+  const bound = pipeline === 'fp16' ? float16Overflow : Number.POSITIVE_INFINITY
+  const index = yield* firstBeyond(tensor, bound, lengths)
   if (index >= 0) reject(tensor, pipeline, index)
 }
 
-/** Explains what an engine that only knows the tensor has found. */
-export function rejectNonFinite(tensor: CheckedTensor, pipeline: Pipeline, lengths?: Uint32Array): never {
-  requireFinite(tensor, pipeline, lengths)
-  const float = pipeline === 'fp32' || pipeline === 'fp16'
-  const expected = float
-    ? 'magnitudes whose products and sums stay finite in float32'
-    : 'values whose distance from the mean of their channel is a finite float32'
-  return failWith('NON_FINITE', tensor.argument, expected, float ? 'larger ones' : 'a channel that spans more')
-}
-
-function firstBad({ data, dims, type }: CheckedTensor, limit: number, lengths: Uint32Array | undefined): number {
+/** The first element whose magnitude is not below the bound, or -1. */
+export function* firstBeyond({ data, dims, type }: CheckedTensor, bound: number, lengths?: Uint32Array): Steps<number> {
   if (type === 'int8') return -1
-  const half = type === 'float16'
+  const isBad =
+    type === 'float16'
+      ? (i: number) => !(Math.abs(float16Value(data[i]!)) < bound)
+      : (i: number) => !(Math.abs(data[i]!) < bound)
   const [batch, heads, length, headDim] = dims
+  let left = stepLength
   for (let head = 0; head < batch * heads; head++) {
     const start = head * length * headDim
     const end = start + (lengths ? lengths[Math.floor(head / heads)]! : length) * headDim
-    for (let i = start; i < end; i++) {
-      const value = half ? float16Value(data[i]!) : data[i]!
-      if (!(Math.abs(value) < limit)) return i
+    for (let i = start; i < end; ) {
+      const stop = Math.min(end, i + left)
+      left -= stop - i
+      for (; i < stop; i++) if (isBad(i)) return i
+      if (left > 0) continue
+      yield
+      left = stepLength
     }
   }
   return -1
+}
+
+/** Throws unless every value stays finite when rounded to the type of the output. */
+export function requireOutput(type: TensorType, values: Float32Array): void {
+  const bound = type === 'float16' ? float16Overflow : Number.POSITIVE_INFINITY
+  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < bound)) outputOverflows(type)
+}
+
+export function outputOverflows(type: TensorType): never {
+  const limit = type === 'float16' ? `magnitudes below ${float16Overflow}` : 'magnitudes that stay finite in float32'
+  return failWith('NON_FINITE', 'output', `${limit}, as its type '${type}' needs`, 'larger ones')
+}
+
+/** @param argument the tensor with a channel whose values cannot be centred */
+export function tooWide(argument: string): never {
+  const expected = 'values whose distance from the mean of their channel is a finite float32'
+  return failWith('NON_FINITE', argument, expected, 'a channel that spans more')
 }
 
 function reject({ argument, data, dims, type }: CheckedTensor, pipeline: Pipeline, index: number): never {

@@ -1,14 +1,7 @@
 import { availableParallelism } from 'node:os'
-import { boolean, fail, integer, oneOf, real, record } from './checks.js'
+import { boolean, fail, integer, oneOf, real, record, type Snapshot } from './checks.js'
 import { type ResolvedTable, resolveTable, tableOptionNames } from './table.js'
-import {
-  type AttentionOptions,
-  type Normalization,
-  type Pipeline,
-  type Preset,
-  pipelines,
-  type Quantization,
-} from './types.js'
+import { type Normalization, type Pipeline, type Preset, pipelines, type Quantization } from './types.js'
 
 /** Greatest number of values per head. */
 export const maxHeadDim = 1024
@@ -70,9 +63,11 @@ const quantizedNames = ['preset', 'quantization', 'smoothKey', 'centerValue']
 const integerNames = ['normalization', ...tableOptionNames]
 const allNames = [...commonNames, ...quantizedNames, ...integerNames]
 
+/** The options as the caller asks for them: what is undefined is left to defaults. */
+export const readOptions = (given: unknown): Snapshot => record(given, 'options', allNames)
+
 /** Check options and settle defaults; `engine` and `isa` are left to the choice of an engine. */
-export function resolveOptions(given: AttentionOptions): ResolvedOptions {
-  const options = record(given, 'options', allNames)
+export function resolveOptions(options: Snapshot): ResolvedOptions {
   const or = (name: string, byDefault: unknown) => (options[name] === undefined ? byDefault : options[name])
 
   const pipeline = oneOf(or('pipeline', 'int'), 'pipeline', pipelines)

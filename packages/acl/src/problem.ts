@@ -1,9 +1,10 @@
 import { type NumericArray, overlap } from './buffers.js'
-import { boolean, fail, failWith, integer, record } from './checks.js'
+import { boolean, fail, failWith, integer, record, type Snapshot } from './checks.js'
 import { isQuantized, type QuantizedOptions, type ResolvedOptions } from './options.js'
 import { type Dims, scaleCount } from './scopes.js'
+import { maxRowLength } from './table.js'
 import { allocate, type CheckedTensor, checkKeyLengths, checkTensor, requireDims, withScale } from './tensors.js'
-import type { AttentionInputs, AttentionOptions, Intermediates, Pipeline, Tensor, TensorType } from './types.js'
+import type { FloatTensor, Intermediates, Pipeline, TensorType } from './types.js'
 
 /** One run, checked: whatever an engine is given is sound. */
 export interface Problem {
@@ -16,7 +17,7 @@ export interface Problem {
   readonly value: CheckedTensor
   readonly output: CheckedTensor
   /** What the caller gets back as `output`: the very tensor they supplied, if they did. */
-  readonly outputTensor: Tensor
+  readonly outputTensor: FloatTensor
   readonly intermediates: Intermediates | undefined
 }
 
@@ -25,10 +26,10 @@ const floatTypes: readonly TensorType[] = ['float32', 'float16']
 const anyType: readonly TensorType[] = ['float32', 'float16', 'int8']
 
 /** Longest key sequence: a row sum of the `int` pipeline must fit 32 bits. */
-export const maxKeyLength = (pipeline: Pipeline): number => (pipeline === 'int' ? 263172 : 2 ** 24)
+export const maxKeyLength = (pipeline: Pipeline): number => (pipeline === 'int' ? maxRowLength : 2 ** 24)
 
 /** @param asked the options as the caller gave them, which tell a wish from a default */
-export function checkProblem(options: ResolvedOptions, asked: AttentionOptions, given: AttentionInputs): Problem {
+export function checkProblem(options: ResolvedOptions, asked: Snapshot, given: unknown): Problem {
   const inputs = record(given, 'inputs', inputNames)
   const { heads, kvHeads, headDim, pipeline } = options
   const types = isQuantized(options) ? anyType : floatTypes
@@ -41,7 +42,7 @@ export function checkProblem(options: ResolvedOptions, asked: AttentionOptions, 
   requireDims(key, [batch, kvHeads, keyLength, headDim])
   const value = checkTensor(inputs.value, 'value', types)
   requireDims(value, key.dims)
-  const tensors = isQuantized(options) ? scaled(options, asked, inputs, { query, key, value }) : { query, key, value }
+  const tensors = isQuantized(options) ? scaled(options, asked, { query, key, value }) : { query, key, value }
 
   const keyLengths = checkKeyLengths(inputs.keyLengths, batch, keyLength)
   const { output, outputTensor } = checkOutput(inputs.output, query.dims)
@@ -64,18 +65,16 @@ export function overlapping(argument: string): never {
 
 function scaled(
   options: QuantizedOptions,
-  asked: AttentionOptions,
-  inputs: Record<string, unknown>,
+  asked: Snapshot,
   { query, key, value }: Record<'query' | 'key' | 'value', CheckedTensor>,
 ): Record<'query' | 'key' | 'value', CheckedTensor> {
   const { quantization } = options
   if (asked.smoothKey === true && key.type === 'int8') notForInt8('smoothKey', 'key')
   if (asked.centerValue === true && value.type === 'int8') notForInt8('centerValue', 'value')
-  const scaleOf = (name: string) => (inputs[name] as Tensor).scale
   return {
-    query: withScale(query, scaleOf('query'), quantization.query),
-    key: withScale(key, scaleOf('key'), quantization.key),
-    value: withScale(value, scaleOf('value'), quantization.value),
+    query: withScale(query, quantization.query),
+    key: withScale(key, quantization.key),
+    value: withScale(value, quantization.value),
   }
 }
 
@@ -84,16 +83,24 @@ function notForInt8(option: string, argument: string): never {
   return failWith('UNKNOWN_OPTION', option, `a float32 or float16 ${argument}, quantized here`, received)
 }
 
-function checkOutput(given: unknown, dims: Dims): { output: CheckedTensor; outputTensor: Tensor } {
+function checkOutput(given: unknown, dims: Dims): { output: CheckedTensor; outputTensor: FloatTensor } {
   if (given === undefined) {
     const length = dims.reduce((product, dim) => product * dim, 1)
     const data = allocate(Float32Array, length, 'output')
-    const outputTensor: Tensor = { type: 'float32', dims: [...dims], data }
-    return { output: { argument: 'output', type: 'float32', dims, data, source: data, length }, outputTensor }
+    const output: CheckedTensor = {
+      argument: 'output',
+      type: 'float32',
+      dims,
+      data,
+      source: data,
+      length,
+      givenScale: undefined,
+    }
+    return { output, outputTensor: { type: 'float32', dims: [...dims], data } }
   }
   const output = checkTensor(given, 'output', floatTypes)
   requireDims(output, dims)
-  return { output, outputTensor: given as Tensor }
+  return { output, outputTensor: given as FloatTensor }
 }
 
 function allocateIntermediates(options: QuantizedOptions, query: Dims, key: Dims): Intermediates {

@@ -1,7 +1,7 @@
 import { boolean, integer, oneOf, record } from './checks.js'
 import { chooseEngine } from './engines.js'
-import { scopeCode } from './native-codes.js'
-import { rejectNonFinite, requireFinite } from './non-finite.js'
+import { callAddon, scopeCode } from './native.js'
+import { requireFinite, tooWide } from './non-finite.js'
 import { maxHeadDim } from './options.js'
 import { toFloat32 } from './reference/float-tensors.js'
 import { quantizeReference } from './reference/quantize.js'
@@ -9,6 +9,7 @@ import { type Scope, scaleCount } from './scopes.js'
 import { allocate, checkTensor } from './tensors.js'
 import type { EngineName, InstructionSet, Tensor } from './types.js'
 
+/** What {@link quantize} takes. */
 export interface QuantizeOptions {
   /** float32 or float16, [batch, heads, length, headDim] */
   values: Tensor
@@ -21,6 +22,7 @@ export interface QuantizeOptions {
   isa?: InstructionSet
 }
 
+/** What {@link quantize} gives. */
 export interface QuantizeResult {
   /** Same shape as the values, -127 … 127. */
   quantized: Int8Array
@@ -54,6 +56,9 @@ export function quantize(given: QuantizeOptions): QuantizeResult {
   const scale = allocate(Float32Array, scaleCount(scope, dims), 'scope')
   const mean = center ? allocate(Float32Array, dims[0] * dims[1] * dims[3], 'center') : undefined
   const native = { scope: scopeCode(scope), isa: engine.isa }
-  if (!engine.addon.quantize(values.data, dims, quantized, scale, mean, native)) rejectNonFinite(values, 'fp32')
+  if (!callAddon(() => engine.addon.quantize(values.data, dims, quantized, scale, mean, native))) {
+    requireFinite(values, 'fp32')
+    tooWide('values')
+  }
   return mean ? { quantized, scale, mean } : { quantized, scale }
 }

@@ -1,16 +1,19 @@
-import { fail, integer, oneOf, real } from './checks.js'
-import type { Table, TableOptions } from './types.js'
+import { fail, integer, oneOf, real, type Snapshot } from './checks.js'
+import type { Table } from './types.js'
 
-/** An exponential table with every parameter settled; {@link TableOptions} says what they mean. */
+/** An exponential table with every parameter settled; `TableOptions` says what they mean. */
 export type ResolvedTable =
   | { readonly table: 'natural'; readonly clip: number; readonly lutBits: 4 | 5 | 6 }
   | { readonly table: 'exp2' }
 
+/** Longest row of scores: the sum of its weights must fit 32 bits. */
+export const maxRowLength = 263172
+
 export const tableOptionNames = ['table', 'clip', 'lutBits'] as const
 
 /** Settle and check the table's options. `clip` and `lutBits` belong to `natural` alone. */
-export function resolveTable(options: Record<string, unknown> | TableOptions, byDefault: Table): ResolvedTable {
-  const { table: wanted = byDefault, clip, lutBits } = options as Record<string, unknown>
+export function resolveTable(options: Snapshot, byDefault: Table): ResolvedTable {
+  const { table: wanted = byDefault, clip, lutBits } = options
   const table = oneOf(wanted, 'table', ['natural', 'exp2'])
   if (table === 'natural') {
     const bits = integer(lutBits === undefined ? 5 : lutBits, 'lutBits', 4, 6) as 4 | 5 | 6

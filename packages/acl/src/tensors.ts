@@ -1,9 +1,9 @@
 import { arrayLength, arrayName, fixedView, isDetached, type NumericArray } from './buffers.js'
-import { anyObject, fail, failWith, integer, oneOf } from './checks.js'
+import { anyObject, fail, failWith, integer, isArray, oneOf, read, snapshot } from './checks.js'
 import { describe } from './describe.js'
 import { IntAttnError } from './errors.js'
 import { type Dims, type Scope, scaleCount } from './scopes.js'
-import type { Tensor, TensorType } from './types.js'
+import type { TensorType } from './types.js'
 
 /** A tensor after the border: read once, checked, its data a plain view of fixed length. */
 export interface CheckedTensor {
@@ -16,7 +16,9 @@ export interface CheckedTensor {
   readonly source: ArrayBufferView
   /** Elements the array had when it was checked. */
   readonly length: number
-  /** A private copy; `int8` only. */
+  /** As the caller gave it. */
+  readonly givenScale: unknown
+  /** A private copy, checked; `int8` only. */
   readonly scale?: Float32Array
 }
 
@@ -28,24 +30,31 @@ const classes: Record<TensorType, readonly string[]> = {
   int8: ['Int8Array'],
 }
 
-/** Check a tensor of four dims by itself. */
+/** Check a tensor of four dims by itself. Its array is looked at last: reading the rest may run getters. */
 export function checkTensor(given: unknown, argument: string, allowed: readonly TensorType[]): CheckedTensor {
-  const { type: givenType, dims: givenDims, data, scale } = anyObject(given, argument) as Partial<Tensor>
-  const type = oneOf(givenType, `${argument}.type`, allowed)
-  const dims = checkDims(givenDims, `${argument}.dims`)
+  const tensor = snapshot(anyObject(given, argument), ['type', 'dims', 'data', 'scale'], `${argument}.`)
+  const type = oneOf(tensor.type, `${argument}.type`, allowed)
+  const dims = checkDims(tensor.dims, `${argument}.dims`)
   const length = elementCount(dims, `${argument}.dims`)
-  const source = checkArray(data, `${argument}.data`, classes[type], length)
-  if (type !== 'int8' && scale !== undefined) {
-    fail('UNKNOWN_OPTION', `${argument}.scale`, `no scale with type '${type}'`, scale)
+  const source = checkArray(tensor.data, `${argument}.data`, classes[type], length)
+  const { scale: givenScale } = tensor
+  if (type !== 'int8' && givenScale !== undefined) {
+    fail('UNKNOWN_OPTION', `${argument}.scale`, `no scale with type '${type}'`, givenScale)
   }
-  return { argument, type, dims, data: fixedView(source), source, length }
+  return { argument, type, dims, data: fixedView(source), source, length, givenScale }
 }
 
 /** The same tensor with its scales, one per group of `scope`; a tensor of floats comes back as it is. */
-export function withScale(tensor: CheckedTensor, given: unknown, scope: Scope): CheckedTensor {
+export function withScale(tensor: CheckedTensor, scope: Scope): CheckedTensor {
   if (tensor.type !== 'int8') return tensor
   const argument = `${tensor.argument}.scale`
-  const array = checkArray(given, argument, ['Float32Array'], scaleCount(scope, tensor.dims), `scope '${scope}'`)
+  const array = checkArray(
+    tensor.givenScale,
+    argument,
+    ['Float32Array'],
+    scaleCount(scope, tensor.dims),
+    `scope '${scope}'`,
+  )
   const scale = new Float32Array(fixedView(array) as Float32Array)
   for (let i = 0; i < scale.length; i++) {
     if (scale[i]! > 0 && Math.fround(scale[i]! * 128) < Number.POSITIVE_INFINITY) continue
@@ -70,6 +79,15 @@ export function checkArray(
   return failWith('SHAPE_MISMATCH', argument, `${length} elements (${because})`, received)
 }
 
+/** Each array must still have the elements it had when it was checked. */
+export function requireUnchanged(tensors: readonly CheckedTensor[]): void {
+  for (const { argument, source, length } of tensors) {
+    if (arrayLength(source) === length) continue
+    const received = isDetached(source) ? `a detached ${arrayName(source)}` : describe(source)
+    failWith('BUFFER_CHANGED', `${argument}.data`, `${length} elements until the run is complete`, received)
+  }
+}
+
 /** Each dim must be the expected one. */
 export function requireDims({ argument, dims }: CheckedTensor, expected: Dims): void {
   for (const [axis, dim] of expected.entries()) {
@@ -82,13 +100,19 @@ export function requireDims({ argument, dims }: CheckedTensor, expected: Dims): 
 /** A private copy of the visible keys per batch item; undefined when all are. */
 export function checkKeyLengths(given: unknown, batch: number, keyLength: number): Uint32Array | undefined {
   if (given === undefined) return undefined
-  const isArray = Array.isArray(given) || arrayName(given) === 'Uint32Array'
-  if (!isArray) return fail('INVALID_ARGUMENT', 'keyLengths', 'an array of integers or a Uint32Array', given)
-  const lengths: unknown[] = Array.from(given as ArrayLike<unknown>)
-  if (lengths.length !== batch) {
-    return failWith('SHAPE_MISMATCH', 'keyLengths', `${batch} elements, one per batch item`, describe(given))
+  const isTyped = arrayName(given) === 'Uint32Array'
+  if (!isTyped && !isArray(given)) {
+    return fail('INVALID_ARGUMENT', 'keyLengths', 'an array of integers or a Uint32Array', given)
   }
-  return Uint32Array.from(lengths, (length, i) => integer(length, `keyLengths[${i}]`, 0, keyLength))
+  const list = given as ArrayBufferView & readonly unknown[]
+  const count = isTyped ? arrayLength(list) : read(list, 'length', 'keyLengths')
+  if (count !== batch) fail('SHAPE_MISMATCH', 'keyLengths', `${batch} elements, one per batch item`, given)
+  const lengths = new Uint32Array(batch)
+  for (let i = 0; i < batch; i++) {
+    const argument = `keyLengths[${i}]`
+    lengths[i] = integer(read(list, i, argument), argument, 0, keyLength)
+  }
+  return lengths
 }
 
 /** A new array, or an {@link IntAttnError} when there is no memory for it. */
@@ -103,10 +127,13 @@ export function allocate<T>(create: new (length: number) => T, length: number, a
 }
 
 function checkDims(given: unknown, argument: string): Dims {
-  if (!Array.isArray(given) || given.length !== axes.length) {
+  if (!isArray(given) || read(given, 'length', argument) !== axes.length) {
     return fail('SHAPE_MISMATCH', argument, `[${axes.join(', ')}]`, given)
   }
-  const dims = axes.map((_, axis) => integer(given[axis], `${argument}[${axis}]`, 1, maxDim))
+  const dims = axes.map((_, axis) => {
+    const path = `${argument}[${axis}]`
+    return integer(read(given, axis, path), path, 1, maxDim)
+  })
   return dims as unknown as Dims
 }
 

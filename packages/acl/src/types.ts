@@ -7,11 +7,16 @@ export const pipelines: readonly Pipeline[] = ['fp32', 'fp16', 'int8', 'int']
 /** Who computes it: C++ kernels of this package, or plain TypeScript (slow; the oracle of every test). */
 export type EngineName = 'native' | 'reference'
 
-/** Instruction sets of the `native` engine. */
-export type InstructionSet = 'scalar' | 'avx2' | 'avx512vnni' | 'neon-dotprod' | 'neon-i8mm'
+/** Instruction sets of the `native` engine, per architecture from the most portable to the fastest. */
+export const instructionSets = ['scalar', 'avx2', 'avx512vnni', 'neon-dotprod', 'neon-i8mm'] as const
 
+export type InstructionSet = (typeof instructionSets)[number]
+
+/** Bases of the exponential table: e, clipped, or powers of two in 240 steps. */
 export type Table = 'natural' | 'exp2'
+/** Normalized uint8 probabilities, or table entries with one division per output row. */
 export type Normalization = 'integer' | 'deferred'
+/** Sets of defaults: as accurate as this package knows how, or as published. */
 export type Preset = 'precise' | 'paper'
 
 /** Which values of a tensor share one scale. */
@@ -36,7 +41,7 @@ export interface TableOptions {
 
 /** Options of {@link Attention}; fixed for its life. */
 export interface AttentionOptions extends TableOptions {
-  /** Default `int`. */
+  /** Default `int`. With `fp32`, the native engine rejects scores that overflow float32. */
   pipeline?: Pipeline
   heads: number
   /** Divides `heads`; default `heads`. Fewer is grouped-query, 1 is multi-query attention. */
@@ -63,29 +68,57 @@ export interface AttentionOptions extends TableOptions {
   isa?: InstructionSet
 }
 
+/** Element types of tensors. */
 export type TensorType = 'float32' | 'float16' | 'int8'
 
 /**
- * A dense row-major tensor, in onnxruntime-common's vocabulary. `data` may be a view at any offset of a larger buffer, shared or
- * not; it must hold exactly the product of `dims`. It is used in place, except that an asynchronous run copies arrays on resizable
- * buffers.
- *
- * - `float32`: Float32Array
- * - `float16`: Uint16Array of IEEE 754 bits, or Float16Array where the runtime has it
- * - `int8`: Int8Array, with `scale`
+ * A dense row-major tensor, in onnxruntime-common's vocabulary; `type` tells the class of `data`, which may be a view at any offset of a
+ * larger buffer, shared or not, and must hold exactly the product of `dims`. It is used in place, except that an asynchronous run
+ * copies arrays on resizable buffers.
  */
-export interface Tensor {
-  type: TensorType
+export type Tensor = FloatTensor | Int8Tensor
+
+/** A {@link Tensor} of floating-point numbers. */
+export type FloatTensor = Float32Tensor | Float16Tensor
+
+/** A {@link Tensor} of single precision. */
+export interface Float32Tensor {
+  type: 'float32'
   dims: readonly number[]
-  data: Float32Array | Uint16Array | Int8Array | ArrayBufferView
-  /**
-   * `int8` only: real value = scale * integer, positive and finite, as many as the quantization scope asks for:
-   * tensor 1, head batch * heads, row batch * heads * length, channel batch * heads * headDim.
-   */
-  scale?: Float32Array
+  data: Float32Array
+  scale?: undefined
 }
 
-export interface AttentionInputs {
+/** A {@link Tensor} of half precision. */
+export interface Float16Tensor {
+  type: 'float16'
+  dims: readonly number[]
+  /** IEEE 754 bits, or a Float16Array where the runtime has it. */
+  data: Uint16Array | Float16ArrayLike
+  scale?: undefined
+}
+
+/** What of `Float16Array` is needed here, for compilers and runtimes without it. */
+export interface Float16ArrayLike extends ArrayBufferView {
+  readonly [Symbol.toStringTag]: 'Float16Array'
+  readonly length: number
+  [index: number]: number
+}
+
+/** A {@link Tensor} of quantized numbers. */
+export interface Int8Tensor {
+  type: 'int8'
+  dims: readonly number[]
+  data: Int8Array
+  /**
+   * Real value = scale * integer, positive and finite, as many as the quantization scope asks for:
+   * tensor 1, head batch * heads, row batch * heads * length, channel batch * heads * headDim.
+   */
+  scale: Float32Array
+}
+
+/** What a run works on. Options and arrays are read once, when it is called. */
+export interface AttentionInputs<Output extends FloatTensor = FloatTensor> {
   /** [batch, heads, queryLength, headDim] */
   query: Tensor
   /** [batch, kvHeads, keyLength, headDim] */
@@ -95,10 +128,10 @@ export interface AttentionInputs {
   /** Visible keys per batch item (padding follows them), each 0 … keyLength. Default: all. */
   keyLengths?: readonly number[] | Uint32Array
   /**
-   * Where to write; same dims as query, float32 or float16 (where magnitudes from 65520 become infinities); shares no memory with an
-   * input. Default: a new float32 tensor.
+   * Where to write; same dims as query, float32 or float16 (magnitudes from 65520, which it cannot hold, are errors); shares no memory
+   * with an input. Default: a new float32 tensor.
    */
-  output?: Tensor
+  output?: Output
   /** Also return what happened inside: costs L x L memory. Pipelines `int8` and `int`. Default false. */
   intermediates?: boolean
 }
@@ -130,7 +163,7 @@ export interface Intermediates {
   valueScale: Float32Array
   /** [batch, kvHeads, headDim]; zeros without `centerValue`. */
   valueCenter: Float32Array
-  /** [batch, heads, queryLength, keyLength]; 0 for keys beyond `keyLengths`. */
+  /** [batch, heads, queryLength, keyLength]; 0 for keys beyond `keyLengths`, real scores where the causal mask hides them. */
   scores: Int32Array
   /** Same shape; P with `integer` normalization, the plane h when `deferred`. Pipeline `int` only, as all below. */
   probabilities?: Uint8Array
@@ -139,8 +172,10 @@ export interface Intermediates {
   lost?: Int32Array
 }
 
-export interface AttentionResult {
-  output: Tensor
+/** What a run gives. */
+export interface AttentionResult<Output extends FloatTensor = Float32Tensor> {
+  /** The tensor that was supplied, else a new one of float32. */
+  output: Output
   stages: StageTimes
   intermediates?: Intermediates
 }
@@ -155,6 +190,7 @@ export interface EngineInfo {
   instructionSets: InstructionSetInfo[]
 }
 
+/** One instruction set of the native engine and whether it can run here. */
 export interface InstructionSetInfo {
   name: InstructionSet
   compiled: boolean

@@ -418,3 +418,48 @@ describe('arguments of the small functions', () => {
     expectTyped(await errorOf(() => float64Attention(bad)), 'INVALID_ARGUMENT', 'causal')
   })
 })
+
+describe.each(engineNames)('results that a type cannot hold, %s engine', (engine) => {
+  const dims = [1, 1, 2, 8]
+  const filled = (value: number) => tensor('float32', dims, new Float32Array(16).fill(value))
+  const [query, key] = [filled(0.5), filled(0.5)]
+
+  test.each(['fp32', 'int8', 'int'] as const)('%s into float16: from 65520 on', async (pipeline) => {
+    using attention = new Attention({ pipeline, heads: 1, headDim: 8, engine })
+    const output = tensor('float16', dims, new Float32Array(16))
+    for (const run of [attention.run.bind(attention), attention.runSync.bind(attention)]) {
+      const { output: fits } = await run({ query, key, value: filled(65000), output })
+      expect(fits).toBe(output)
+      const error = await errorOf(() => run({ query, key, value: filled(65600), output }))
+      expect(expectTyped(error, 'NON_FINITE', 'output').expected).toContain('65520')
+      await run({ query, key, value: filled(65600) })
+    }
+  })
+
+  test('a channel too wide to centre is told from an output that overflows', async () => {
+    using attention = new Attention({ heads: 1, headDim: 8, engine, centerValue: true })
+    const output = tensor('float16', dims, new Float32Array(16))
+    const large = filled(3e38)
+    for (const run of [attention.run.bind(attention), attention.runSync.bind(attention)]) {
+      expectTyped(await errorOf(() => run({ query, key, value: large, output })), 'NON_FINITE', 'output')
+    }
+    const three = [1, 1, 5, 8]
+    const data = new Float32Array(40)
+    for (let row = 0; row < 5; row++) data[row * 8] = row < 4 ? -3.4e38 : 3.4e38
+    const tooWide = {
+      query,
+      key: tensor('float32', three, new Float32Array(40)),
+      value: tensor('float32', three, data),
+    }
+    for (const run of [attention.run.bind(attention), attention.runSync.bind(attention)]) {
+      expectTyped(await errorOf(() => run({ ...tooWide, output })), 'NON_FINITE', 'value')
+    }
+  })
+})
+
+test('fp32, native engine: scores beyond float32 are told of the query', async () => {
+  using attention = new Attention({ pipeline: 'fp32', heads: 1, headDim: 1, engine: 'native' })
+  const large = tensor('float32', [1, 1, 1, 1], [3e38])
+  const error = await errorOf(() => attention.runSync({ query: large, key: large, value: large }))
+  expect(expectTyped(error, 'NON_FINITE', 'query').expected).toContain('products')
+})

@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { Attention, type AttentionInputs, float16Bits, type Tensor } from '../src/index.js'
+import {
+  Attention,
+  type AttentionInputs,
+  type Float16ArrayLike,
+  type Float16Tensor,
+  type Float32Tensor,
+  type FloatTensor,
+  float16Bits,
+  type Tensor,
+} from '../src/index.js'
 import { floats, referenceRun } from './support/agreement.js'
 import { expectClose, expectIdentical } from './support/compare.js'
 import { errorOf, expectTyped } from './support/errors.js'
@@ -12,7 +21,7 @@ const dims = [1, 2, 300, 16]
 const length = 9600
 const random = new Random(17)
 const values = { query: random.normals(length), key: random.normals(length), value: random.normals(length) }
-const plain = (data: Float32Array): Tensor => ({ type: 'float32', dims, data })
+const plain = (data: Float32Array): Float32Tensor => ({ type: 'float32', dims, data })
 const inputs = { query: plain(values.query), key: plain(values.key), value: plain(values.value) }
 const names = ['query', 'key', 'value'] as const
 const expected = (() => {
@@ -33,7 +42,7 @@ const resizable = (bytes: number, maxByteLength = bytes): Resizable =>
 const Float16Array = Reflect.get(globalThis, 'Float16Array') as
   | (new (
       values: ArrayLike<number>,
-    ) => ArrayBufferView)
+    ) => Float16ArrayLike)
   | undefined
 
 describe('what arrays may be', () => {
@@ -122,7 +131,7 @@ describe('what arrays may be', () => {
   })
 
   test('float16 outputs, as bits', async () => {
-    const output: Tensor = { type: 'float16', dims, data: new Uint16Array(length) }
+    const output: FloatTensor = { type: 'float16', dims, data: new Uint16Array(length) }
     await bothRuns({ ...inputs, output }, (result) => {
       expectIdentical(result.data as Uint16Array, Uint16Array.from(expected, float16Bits), 'output')
     })
@@ -130,7 +139,7 @@ describe('what arrays may be', () => {
 
   const title = 'Float16Array in and out'
   test.skipIf(!Float16Array)(Float16Array ? title : `${title}: not run here, this runtime has none`, async () => {
-    const half = (data: Float32Array): Tensor => ({ type: 'float16', dims, data: new Float16Array!(data) })
+    const half = (data: Float32Array): Float16Tensor => ({ type: 'float16', dims, data: new Float16Array!(data) })
     const given = { query: half(values.query), key: half(values.key), value: half(values.value) }
     const bits = (data: Float32Array) => tensor('float16', dims, data)
     const asBits = { query: bits(values.query), key: bits(values.key), value: bits(values.value) }

@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { engines, LoaderError } from '../src/index.js'
-import { type Addon, loadAddon } from '../src/native.js'
+import { engines, instructionSets, LoaderError } from '../src/index.js'
+import { type Addon, callAddon, loadAddon } from '../src/native.js'
 import { compiledApi } from './support/compile.js'
 import { errorOf, expectTyped } from './support/errors.js'
+
+/** Of child processes: both colour variables together make Node print a warning. */
+const { FORCE_COLOR: _, NO_COLOR: __, ...env } = process.env
 
 describe('engines', () => {
   test('are listed with their instruction sets, and why any cannot run here', () => {
@@ -16,7 +19,7 @@ describe('engines', () => {
     expect(reference).toEqual({ name: 'reference', available: true, instructionSets: [] })
     expect(native).toMatchObject({ name: 'native', available: true })
     const names = native!.instructionSets.map(({ name }) => name)
-    expect(names).toEqual(['scalar', 'avx2', 'avx512vnni', 'neon-dotprod', 'neon-i8mm'])
+    expect(names).toEqual(instructionSets)
     for (const { available, compiled, reason } of native!.instructionSets) {
       expect(available && !compiled).toBe(false)
       expect(reason === undefined).toBe(available)
@@ -47,6 +50,16 @@ describe('an addon that does not load', () => {
     if (process.platform === 'linux') expect(error.detectedFeatures.length).toBeGreaterThan(0)
   })
 
+  test('built before the interface changed', async () => {
+    const stale = join(folder, 'stale.cjs')
+    writeFileSync(stale, 'module.exports = { interfaceVersion: 0, instructionSets() {} }')
+    const ancient = join(folder, 'ancient.cjs')
+    writeFileSync(ancient, 'module.exports = {}')
+    const error = expectTyped(await errorOf(() => loadAddon([stale, ancient])), 'UNAVAILABLE', 'engine') as LoaderError
+    for (const { reason } of error.tried) expect(reason).toContain('built for interface 0')
+    expect(error.remedies[0]).toContain('npm run build')
+  })
+
   test('without the addon, the reference engine works if asked for, and nothing else', () => {
     const orphan = join(folder, 'orphan.mjs')
     writeFileSync(
@@ -64,7 +77,7 @@ describe('an addon that does not load', () => {
        const [native, reference] = engines()
        console.log([native.available, native.reason.includes('no such file'), reference.available].join(' '))`,
     )
-    const { stdout, stderr } = spawnSync(process.execPath, [orphan], { encoding: 'utf8' })
+    const { stdout, stderr } = spawnSync(process.execPath, [orphan], { encoding: 'utf8', env })
     expect(stderr).toBe('')
     expect(stdout).toBe('no such file\nreference\nfalse true true\n')
   })
@@ -81,6 +94,7 @@ describe('processes', () => {
       ${body}`
     const { status, signal, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
       encoding: 'utf8',
+      env,
     })
     expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
   }
@@ -99,7 +113,7 @@ describe('processes', () => {
         "function t() { return { type: 'float32', dims: [1, 1, 4000, 8], data: new Float32Array(32000) } } })"
       const next = (left) => left && new Worker(body, { eval: true }).on('exit', () => next(left - 1))
       next(5)`
-    const { status, signal, stderr } = spawnSync(process.execPath, ['-e', code], { encoding: 'utf8' })
+    const { status, signal, stderr } = spawnSync(process.execPath, ['-e', code], { encoding: 'utf8', env })
     expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
   })
 })
@@ -199,6 +213,13 @@ describe('the border of the addon, should TypeScript ever let something through'
       given[10] = new Float32Array(buffer, 4 * length - 4, 24)
       expect(Reflect.apply(attention.runSync, attention, given)).toBe(code)
     }
+  })
+
+  test('what it objects to becomes a typed error', async () => {
+    const attention = new addon.Attention(options)
+    const given = good().with(3, new Float32Array(23))
+    const error = await errorOf(() => callAddon(() => Reflect.apply(attention.runSync, attention, given)))
+    expect(expectTyped(error, 'INVALID_ARGUMENT', 'inputs').received).toMatch(/^addon: query/)
   })
 
   test('one run at a time, none after dispose', async () => {

@@ -1,6 +1,9 @@
 import { performance } from 'node:perf_hooks'
 import { expect, test } from 'vitest'
 import { Attention, pipelines } from '../src/index.js'
+import { finiteInSteps, oneByOne } from '../src/non-finite.js'
+import { checkTensor } from '../src/tensors.js'
+import { errorOf, expectTyped } from './support/errors.js'
 import { fastestIsa } from './support/instruction-sets.js'
 import { Random } from './support/random.js'
 import { tensor } from './support/tensors.js'
@@ -33,4 +36,29 @@ test.each(pipelines)('the event loop keeps turning while a %s run is under way',
   // A blocked loop would turn once or twice, with a gap as long as the run.
   expect(turns, `${turns} turns in ${elapsed} ms`).toBeGreaterThan(Math.min(20, elapsed / 10))
   expect(longestGap, `longest gap of a run of ${elapsed} ms`).toBeLessThan(elapsed / 2)
+})
+
+test('the search for the value that is not finite leaves the event loop its turns', async () => {
+  const length = 5 * 2 ** 20
+  const data = new Float32Array(length)
+  data[length - 1] = Number.NaN
+  const tensor = checkTensor({ type: 'float32', dims: [5, 2 ** 10, 2 ** 5, 2 ** 5], data }, 'value', ['float32'])
+  let turns = 0
+  let running = true
+  const turn = () => {
+    turns++
+    if (running) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const error = await errorOf(() => oneByOne(finiteInSteps(tensor, 'int')))
+  running = false
+  expect(expectTyped(error, 'NON_FINITE', 'value').received).toContain(`element ${length - 1}`)
+  expect(turns).toBeGreaterThanOrEqual(4)
+
+  using attention = new Attention({ heads: 2 ** 10, headDim: 2 ** 5, threads: 2 })
+  const dims = [5, 2 ** 10, 1, 2 ** 5]
+  const query = { type: 'float32' as const, dims, data: new Float32Array(5 * 2 ** 15) }
+  const key = { type: 'float32' as const, dims: tensor.dims, data: new Float32Array(length) }
+  const value = { type: 'float32' as const, dims: tensor.dims, data }
+  expectTyped(await errorOf(() => attention.run({ query, key, value })), 'NON_FINITE', 'value')
 })

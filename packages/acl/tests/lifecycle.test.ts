@@ -1,5 +1,14 @@
-import { describe, expect, test } from 'vitest'
-import { Attention, type AttentionOptions, type EngineName, type Tensor } from '../src/index.js'
+import { setImmediate } from 'node:timers/promises'
+import { describe, expect, expectTypeOf, test } from 'vitest'
+import {
+  Attention,
+  type AttentionInputs,
+  type AttentionOptions,
+  type EngineName,
+  type Float32Tensor,
+  type FloatTensor,
+  type Tensor,
+} from '../src/index.js'
 import { expectIdentical } from './support/compare.js'
 import { errorOf, expectTyped } from './support/errors.js'
 import { Random } from './support/random.js'
@@ -108,7 +117,28 @@ describe.each(engineNames)('life of an Attention, %s engine', (engine) => {
   })
 })
 
+describe('types of results', () => {
+  test('follow the output that was supplied', async () => {
+    using attention = new Attention({ heads: 2, headDim: 16 })
+    const { output } = await attention.run(inputs)
+    expectTypeOf(output).toEqualTypeOf<Float32Tensor>()
+    expect(output.data[0]).toBeTypeOf('number')
+    const half = { type: 'float16' as const, dims, data: new Uint16Array(1920) }
+    expectTypeOf(attention.runSync({ ...inputs, output: half }).output.data).toEqualTypeOf<Uint16Array<ArrayBuffer>>()
+    const unknown: AttentionInputs = inputs
+    expectTypeOf(attention.runSync(unknown).output).toEqualTypeOf<FloatTensor>()
+    // @ts-expect-error: outputs are floats
+    const int8: AttentionInputs = { ...inputs, output: tensor('int8', dims, new Int8Array(1920), Float32Array.of(1)) }
+    expect(() => attention.runSync(int8)).toThrow('output.type')
+    // @ts-expect-error: no input has this name
+    expect(() => attention.runSync({ ...inputs, keylengths: [1] })).toThrow('keylengths')
+  })
+})
+
 describe('working memory of the native engine', () => {
+  /** What a process may grow by without leaking: the allocator's and the collector's slack. */
+  const growth = 32 * 2 ** 20
+
   test('is reported, does not grow with runs, and is freed', () => {
     const attention = new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 2 })
     attention.runSync(inputs)
@@ -129,12 +159,38 @@ describe('working memory of the native engine', () => {
   })
 
   test('a thousand objects come and go', () => {
-    const before = process.memoryUsage().rss
-    for (let i = 0; i < 1000; i++) {
-      const attention = new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 2 })
-      if (i % 3) attention.runSync(inputs)
-      attention.dispose()
+    const comeAndGo = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        const attention = new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 2 })
+        if (i % 3) attention.runSync(inputs)
+        attention.dispose()
+      }
     }
-    expect(process.memoryUsage().rss - before).toBeLessThan(256 * 2 ** 20)
+    comeAndGo(300)
+    const before = process.memoryUsage().rss
+    comeAndGo(1000)
+    expect(process.memoryUsage().rss - before).toBeLessThan(growth)
+  })
+
+  test('a thousand runs of one object leave nothing behind', async () => {
+    using attention = new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 2 })
+    const output = tensor('float32', dims, new Float32Array(1920))
+    const runs = async (count: number) => {
+      for (let i = 0; i < count; i++) await attention.run({ ...inputs, output })
+    }
+    await runs(300)
+    const before = process.memoryUsage().rss
+    await runs(1000)
+    expect(process.memoryUsage().rss - before).toBeLessThan(growth)
+  })
+
+  test('the garbage collector sees objects that nobody disposed and that never ran', async () => {
+    let collected = 0
+    const registry = new FinalizationRegistry(() => collected++)
+    for (let i = 0; i < 200; i++) {
+      registry.register(new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 64 }), i)
+      await setImmediate()
+    }
+    expect(collected).toBeGreaterThan(50)
   })
 })

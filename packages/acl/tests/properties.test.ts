@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { Attention, type AttentionInputs, type AttentionOptions, pipelines, type Tensor } from '../src/index.js'
+import {
+  Attention,
+  type AttentionInputs,
+  type AttentionOptions,
+  type Float32Tensor,
+  type Int8Tensor,
+  pipelines,
+} from '../src/index.js'
 import { floats, forSeeds, runOnce } from './support/agreement.js'
 import { expectClose, expectIdentical } from './support/compare.js'
 import { describeEachIsa } from './support/instruction-sets.js'
@@ -10,13 +17,13 @@ import { tensor } from './support/tensors.js'
 const draw = (random: Random, dims: number[]) => tensor('float32', dims, random.normals(dims.reduce((a, b) => a * b)))
 
 /** Rows [begin, end) of one axis of a float32 tensor. */
-function slice({ dims, data }: Tensor, axis: number, begin: number, end: number): Tensor {
+function slice({ dims, data }: Float32Tensor, axis: number, begin: number, end: number): Float32Tensor {
   const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1)
   const outer = dims.slice(0, axis).reduce((a, b) => a * b, 1)
   const parts: number[] = []
   for (let i = 0; i < outer; i++) {
     const start = (i * dims[axis]! + begin) * inner
-    parts.push(...(data as Float32Array).subarray(start, start + (end - begin) * inner))
+    parts.push(...data.subarray(start, start + (end - begin) * inner))
   }
   return tensor('float32', dims.with(axis, end - begin), parts)
 }
@@ -60,7 +67,7 @@ describeEachIsa('properties', (isa) => {
     const [key, value] = [draw(random, [3, 2, 45, 40]), draw(random, [3, 2, 45, 40])]
     const whole = runOutput(options, { query, key, value })
     for (let item = 0; item < 3; item++) {
-      const one = (t: Tensor) => slice(t, 0, item, item + 1)
+      const one = (t: Float32Tensor) => slice(t, 0, item, item + 1)
       const alone = runOutput(options, { query: one(query), key: one(key), value: one(value) })
       expectIdentical(alone, whole.subarray(item * alone.length, (item + 1) * alone.length), `item ${item}`)
     }
@@ -70,7 +77,7 @@ describeEachIsa('properties', (isa) => {
     const random = new Random(22)
     const query = draw(random, [1, 6, 20, 24])
     const [key, value] = [draw(random, [1, 2, 33, 24]), draw(random, [1, 2, 33, 24])]
-    const repeat = (t: Tensor) => {
+    const repeat = (t: Float32Tensor) => {
       const heads = [0, 1].flatMap((head) => Array(3).fill(slice(t, 1, head, head + 1).data) as Float32Array[])
       return tensor(
         'float32',
@@ -90,12 +97,12 @@ describeEachIsa('properties', (isa) => {
     const query = draw(random, [1, 2, 15, 32])
     const [key, value] = [draw(random, [1, 2, keyLength, 32]), draw(random, [1, 2, keyLength, 32])]
     const order = Array.from({ length: keyLength }, (_, i) => (i * 38 + 11) % keyLength)
-    const permute = (t: Tensor) => {
+    const permute = (t: Float32Tensor) => {
       const data = new Float32Array(t.data.byteLength / 4)
       for (let head = 0; head < 2; head++) {
         for (const [to, from] of order.entries()) {
           const start = (head * keyLength + from) * 32
-          data.set((t.data as Float32Array).subarray(start, start + 32), (head * keyLength + to) * 32)
+          data.set(t.data.subarray(start, start + 32), (head * keyLength + to) * 32)
         }
       }
       return { ...t, data }
@@ -118,7 +125,7 @@ describeEachIsa('properties', (isa) => {
     const options = { pipeline, heads: 2, headDim: 20, isa, threads: 3 }
     for (const present of [1, 16, 37, 64, 89]) {
       const padded = runOutput(options, { query, key, value, keyLengths: [present] })
-      const cut = (t: Tensor) => slice(t, 2, 0, present)
+      const cut = (t: Float32Tensor) => slice(t, 2, 0, present)
       const short = runOutput(options, { query, key: cut(key), value: cut(value) })
       expectIdentical(padded, short, `${present} keys`)
     }
@@ -153,10 +160,10 @@ describeEachIsa('properties', (isa) => {
     const [query, key, value] = [draw8(), draw8(), draw8()]
     const whole = runOutput(options, { query, key, value })
     for (const rows of [1, 2, 31, 32, 33, 69]) {
-      const cut = (t: Tensor): Tensor => ({
+      const cut = (t: Int8Tensor): Int8Tensor => ({
         ...t,
         dims: [1, 1, rows, headDim],
-        data: (t.data as Int8Array).subarray(0, rows * headDim),
+        data: t.data.subarray(0, rows * headDim),
       })
       const part = runOutput(options, { query: cut(query), key: cut(key), value: cut(value) })
       expectClose(part, whole.subarray(0, rows * headDim), 1e-6, `${rows} rows`)

@@ -1,4 +1,4 @@
-import { requireFinite } from '../non-finite.js'
+import { requireFinite, requireOutput } from '../non-finite.js'
 import { isQuantized, type ResolvedOptions } from '../options.js'
 import type { Problem } from '../problem.js'
 import { floatAttention } from './float-attention.js'
@@ -11,5 +11,6 @@ export function referenceAttention(options: ResolvedOptions, problem: Problem): 
   requireFinite(problem.key, options.pipeline, problem.keyLengths)
   requireFinite(problem.value, options.pipeline, problem.keyLengths)
   const attention = isQuantized(options) ? integerAttention(options, problem) : floatAttention(options, problem)
+  requireOutput(problem.output.type, attention)
   store(problem.output, attention)
 }

@@ -1,5 +1,5 @@
-import { failWith } from '../checks.js'
 import { roundTiesToEven } from '../float16.js'
+import { tooWide } from '../non-finite.js'
 import { type Dims, type Scope, scaleCount, scaleIndex } from '../scopes.js'
 
 export interface Quantized {
@@ -80,9 +80,4 @@ export function channelMeans(values: Float32Array, dims: Dims, lengths?: Uint32A
     }
   }
   return mean
-}
-
-function tooWide(argument: string): never {
-  const expected = 'values whose distance from the mean of their channel is a finite float32'
-  return failWith('NON_FINITE', argument, expected, 'a channel that spans more')
 }

@@ -34,6 +34,14 @@ export function relativeL2(actual: Numbers, expected: Numbers): number {
   return norm === 0 ? Math.sqrt(error) : Math.sqrt(error / norm)
 }
 
+/** How many elements differ by more than `tolerance` of the largest magnitude. */
+export function countBeyond(actual: Numbers, expected: Numbers, tolerance: number): number {
+  const allowed = tolerance * largest(expected)
+  let beyond = 0
+  for (let i = 0; i < expected.length; i++) if (!(Math.abs(actual[i]! - expected[i]!) <= allowed)) beyond++
+  return beyond
+}
+
 function largest(values: Numbers): number {
   let most = 0
   for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]!))

@@ -1,6 +1,7 @@
 import {
   type AttentionInputs,
   type AttentionOptions,
+  type FloatTensor,
   type Pipeline,
   pipelines,
   type Quantization,
@@ -131,7 +132,7 @@ function randomValues(random: Random, dims: number[]): Float32Array {
   }
 }
 
-function emptyOutput(type: 'float32' | 'float16', dims: number[]): Tensor {
+function emptyOutput(type: 'float32' | 'float16', dims: number[]): FloatTensor {
   return tensor(type, dims, new Float32Array(count(dims)).fill(Number.NaN))
 }
 

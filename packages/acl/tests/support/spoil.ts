@@ -13,6 +13,8 @@ export interface Spoiled {
 type Bag = Record<string, unknown>
 
 const nobodysName = 'Symbol.species'
+/** Names that would spoil a message. */
+const badNames = ['two\nlines', '\u2028', '', 'name '.repeat(1000)]
 const notIntegers = [
   0,
   -1,
@@ -31,6 +33,12 @@ const notIntegers = [
   true,
   4n,
 ]
+/** Iterates over a single element, whatever it holds. */
+class Liar extends Uint32Array {
+  override *[Symbol.iterator](): ArrayIterator<number> {
+    yield 1
+  }
+}
 const notReals = [0, -1, Number.NaN, Infinity, -Infinity, 1e-320, 1e200, '0.1', null, {}, [1], false, 1n]
 const notBooleans = [0, 1, 'true', null, {}, [], Number.NaN]
 const notNames = ['', 'INT', 'toString', '__proto__', 0, 3, null, {}, ['int'], true, Number.NaN, 'int '.repeat(100)]
@@ -55,7 +63,9 @@ const floatPipelineHasNot = {
 
 /** Ways to spoil options; each is wrong whatever the rest is. */
 const optionSpoilers: Record<string, (random: Random, options: Bag) => Bag> = {
-  'unknown option': (random) => ({ [random.pick(['head', 'Heads', 'dims', 'keyLengths', 'lut', nobodysName])]: 1 }),
+  'unknown option': (random) => ({
+    [random.pick([...badNames, 'head', 'Heads', 'dims', 'keyLengths', 'lut', nobodysName])]: 1,
+  }),
   heads: (random) => ({ heads: random.pick([undefined, ...notIntegers]) }),
   kvHeads: (random) => ({ kvHeads: random.pick(notIntegers) }),
   'kvHeads no divisor': (_, { heads }) => ({ kvHeads: (heads as number) + 1 }),
@@ -132,7 +142,10 @@ const tensorSpoilers: Record<string, (random: Random, tensor: Tensor) => unknown
 /** Ways to spoil inputs as a whole. */
 const inputSpoilers: Record<string, (random: Random, problem: RandomProblem) => unknown> = {
   'no inputs': (random) => random.pick([undefined, null, 0, 'inputs', [], true]),
-  'unknown input': (random, { inputs }) => ({ ...inputs, [random.pick(['keylengths', 'mask', 'q', nobodysName])]: 1 }),
+  'unknown input': (random, { inputs }) => ({
+    ...inputs,
+    [random.pick([...badNames, 'keylengths', 'mask', 'q', nobodysName])]: 1,
+  }),
   'missing tensor': (random, { inputs }) => ({ ...inputs, [random.pick(['query', 'key', 'value'])]: undefined }),
   keyLengths: (random, { inputs }) => {
     const [batch] = inputs.query.dims
@@ -148,7 +161,16 @@ const inputSpoilers: Record<string, (random: Random, problem: RandomProblem) => 
     ])
     return {
       ...inputs,
-      keyLengths: random.pick([null, 5, {}, new Int32Array(batch!), Array(batch! + 1).fill(0), lengths]),
+      keyLengths: random.pick([
+        null,
+        5,
+        {},
+        new Int32Array(batch!),
+        new Liar(batch! + 1),
+        Array(batch! + 1).fill(0),
+        new Array(2 ** 32 - 1),
+        lengths,
+      ]),
     }
   },
   intermediates: (random, { inputs }) => ({ ...inputs, intermediates: random.pick(notBooleans) }),
@@ -156,6 +178,26 @@ const inputSpoilers: Record<string, (random: Random, problem: RandomProblem) => 
     options.pipeline === 'fp32' || options.pipeline === 'fp16'
       ? { ...inputs, intermediates: true }
       : { ...inputs, intermediates: random.pick(notBooleans) },
+  'getter that detaches': (random, { inputs }) => {
+    const data = Float32Array.from({ length: count(inputs.query.dims) }, () => random.normal())
+    const value = { ...inputs.value }
+    const { dims } = value
+    Object.defineProperty(value, 'dims', {
+      get() {
+        if (data.length) structuredClone(data.buffer, { transfer: [data.buffer] })
+        return dims
+      },
+    })
+    return { ...inputs, query: { type: 'float32', dims: inputs.query.dims, data }, value }
+  },
+  'getter that throws': (random, { inputs }) => {
+    const name = random.pick(['query', 'key', 'value', 'keyLengths', 'output', 'intermediates'])
+    return Object.defineProperty({ ...inputs }, name, {
+      get() {
+        throw random.pick([new Error('two\nlines'), null, 'x'.repeat(9999)])
+      },
+    })
+  },
   'output type': (_, { inputs }) => {
     const { dims } = inputs.query
     return { ...inputs, output: { type: 'int8', dims, data: new Int8Array(count(dims)), scale: Float32Array.of(1) } }
