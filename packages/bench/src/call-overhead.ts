@@ -9,7 +9,8 @@ export interface CallOverhead {
   run: number
 }
 
-const WARMUP = 50
+/** Until the JIT compiler has settled. */
+const WARMUP = 5000
 const CALLS = 200
 
 /** What a call costs by itself; in the mix of a benchmark, cold caches come on top. */
