@@ -85,8 +85,6 @@ struct RowKernels {
 };
 
 struct Kernels {
-  InstructionSet id;
-
   // Geometry of packed operands.
   unsigned key_tile;      ///< packed keys, and the columns of score and probability strips, are padded to this
   unsigned depth_group;   ///< head_dim is padded to this in packed int8 queries and keys

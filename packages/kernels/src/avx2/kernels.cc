@@ -365,7 +365,6 @@ void unpack_probabilities(const void* probabilities, std::size_t keys, std::uint
 }
 
 constexpr Kernels kernels = {
-    InstructionSet::avx2,
     key_tile,
     depth_group,
     lanes,

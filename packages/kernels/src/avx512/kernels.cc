@@ -479,7 +479,6 @@ void unpack_probabilities(const void* probabilities, std::size_t keys, std::uint
 }
 
 constexpr Kernels kernels = {
-    InstructionSet::avx512vnni,
     key_tile,
     depth_group,
     lanes,

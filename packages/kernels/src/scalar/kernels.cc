@@ -136,7 +136,6 @@ void values(const void* probabilities, std::size_t probability_stride, std::size
 }
 
 constexpr Kernels kernels = {
-    InstructionSet::scalar,
     key_tile,
     1,
     1,
