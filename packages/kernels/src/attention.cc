@@ -4,8 +4,8 @@
 
 #include "driver/float_attention.h"
 #include "driver/quantized_attention.h"
-#include "driver/stage_clock.h"
 #include "driver/thread_pool.h"
+#include "intattn/stage_clock.h"
 #include "kernels.h"
 
 namespace intattn {

@@ -8,9 +8,13 @@
 
 namespace intattn {
 
+IndexParameters index_parameters(const TableOptions& options, double logit_scale) {
+  return make_index_parameters(make_index_scale(options), logit_scale);
+}
+
 void index_softmax(const IndexSoftmaxArguments& arguments, InstructionSet isa) {
   const Kernels& kernels = kernels_of(isa);
-  const WeightTable table(arguments.table, arguments.normalization);
+  const WeightTable table = make_weight_table(arguments.table, arguments.normalization);
   const std::size_t cols = arguments.cols, padded = round_up(cols, kernels.key_tile);
   // Masked scores drop out before the kernel and leave zeros behind it: every kernel sees contiguous rows.
   std::vector<std::int32_t> scores(padded);

@@ -1,30 +1,25 @@
 #include "intattn/instruction_set.h"
 
+#include <algorithm>
 #include <cstring>
+#include <string>
 
+#include "intattn/cpu_features.h"
 #include "kernels.h"
-
-#if INTATTN_X86
-#include <cpuid.h>
-#endif
 
 namespace intattn {
 namespace {
 
-#if INTATTN_X86
-// The compiler's run-time check covers the operating system's support for the wide registers too. It knows f16c by name
-// only in newer compilers: that one bit is read directly.
-bool cpu_has_f16c() {
-  unsigned eax, ebx, ecx, edx;
-  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+/// Whether the CPU has every feature of a list such as "avx2, fma".
+bool cpu_has_all(const std::string& features) {
+  for (std::size_t begin = 0; begin < features.size();) {
+    const std::size_t end = std::min(features.find(", ", begin), features.size());
+    if (!cpu_has(features.substr(begin, end - begin)))
+      return false;
+    begin = end + 2;
+  }
+  return true;
 }
-bool cpu_has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c(); }
-bool cpu_has_avx512vnni() {
-  return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-}
-#endif
 
 struct Entry {
   InstructionSetInfo info;
@@ -38,26 +33,24 @@ struct Registry {
   InstructionSetInfo infos[count];
 
   Registry() {
+    const Kernels *avx2 = nullptr, *avx512vnni = nullptr, *neon_dotprod = nullptr, *neon_i8mm = nullptr;
 #if INTATTN_X86
-    const bool avx2 = cpu_has_avx2(), avx512vnni = cpu_has_avx512vnni();
-    const Kernels *avx2_table = avx2_kernels(), *avx512vnni_table = avx512vnni_kernels();
-#else
-    const bool avx2 = false, avx512vnni = false;
-    const Kernels *avx2_table = nullptr, *avx512vnni_table = nullptr;
+    avx2 = avx2_kernels(), avx512vnni = avx512vnni_kernels();
+#elif INTATTN_ARM64
+    neon_dotprod = neon_dotprod_kernels(), neon_i8mm = neon_i8mm_kernels();
 #endif
-    entries[0] = entry(InstructionSet::scalar, "scalar", "", scalar_kernels(), true);
-    entries[1] = entry(InstructionSet::avx2, "avx2", "avx2, fma, f16c", avx2_table, avx2);
-    entries[2] = entry(InstructionSet::avx512vnni, "avx512vnni", "avx512f, avx512bw, avx512vl, avx512dq, avx512vnni",
-                       avx512vnni_table, avx512vnni);
-    entries[3] = entry(InstructionSet::neon_dotprod, "neon-dotprod", "asimddp", nullptr, false);
-    entries[4] = entry(InstructionSet::neon_i8mm, "neon-i8mm", "asimddp, i8mm", nullptr, false);
+    entries[0] = entry(InstructionSet::scalar, "scalar", "", scalar_kernels());
+    entries[1] = entry(InstructionSet::avx2, "avx2", "avx2, fma, f16c", avx2);
+    entries[2] = entry(InstructionSet::avx512vnni, "avx512vnni",
+                       "avx2, fma, f16c, avx512f, avx512bw, avx512vl, avx512dq, avx512_vnni", avx512vnni);
+    entries[3] = entry(InstructionSet::neon_dotprod, "neon-dotprod", "asimddp", neon_dotprod);
+    entries[4] = entry(InstructionSet::neon_i8mm, "neon-i8mm", "asimddp, i8mm", neon_i8mm);
     for (std::size_t i = 0; i < count; ++i)
       infos[i] = entries[i].info;
   }
 
-  static Entry entry(InstructionSet id, const char* name, const char* features, const Kernels* kernels,
-                     bool supported) {
-    return {{id, name, features, kernels != nullptr, kernels != nullptr && supported}, kernels};
+  static Entry entry(InstructionSet id, const char* name, const char* features, const Kernels* kernels) {
+    return {{id, name, features, kernels != nullptr, kernels != nullptr && cpu_has_all(features)}, kernels};
   }
 };
 

@@ -22,12 +22,6 @@ struct RowExtent {
   std::uint32_t padded;   ///< probabilities are zero from `visible` up to here; a multiple of the key tile
 };
 
-/// What one row's IndexSoftmax leaves: the sum of the weights W and the sum of the plane h.
-struct RowSums {
-  std::uint32_t weight;
-  std::uint32_t plane;
-};
-
 /// How the last step turns one row of accumulators into output: center + accumulator * scale * factor + offset *
 /// offset_factor.
 struct OutputRow {
@@ -123,10 +117,12 @@ struct Kernels {
   FloatKernels float16;
 };
 
-/// One per folder; those of other architectures are not part of the binary.
+/// One per instruction set; those of other architectures are not part of the binary.
 const Kernels* scalar_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512vnni_kernels();
+const Kernels* neon_dotprod_kernels();
+const Kernels* neon_i8mm_kernels();
 
 /// The kernels of an available instruction set.
 const Kernels& kernels_of(InstructionSet id);

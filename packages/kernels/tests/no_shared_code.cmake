@@ -1,6 +1,6 @@
 # Fails when an object compiled for a newer CPU defines weak symbols: the linker might let the rest of the program call those.
 foreach(object IN LISTS OBJECTS)
-  if(NOT object MATCHES "/avx[^/]*/kernels")
+  if(NOT object MATCHES "/(avx2|avx512|neon)/")
     continue()
   endif()
   execute_process(COMMAND ${NM} --defined-only ${object} OUTPUT_VARIABLE symbols RESULT_VARIABLE result)

@@ -3,7 +3,6 @@
 
 #include "kernels.h"
 #include "avx2/vector.h"
-#include "numerics/normalize_table.h"
 #include "simd/float_rows.h"
 #include "simd/float_tiles.h"
 #include "simd/unroll.h"

@@ -4,7 +4,6 @@
 
 #include "kernels.h"
 #include "avx512/vector.h"
-#include "numerics/normalize_table.h"
 #include "simd/float_rows.h"
 #include "simd/float_tiles.h"
 #include "simd/unroll.h"

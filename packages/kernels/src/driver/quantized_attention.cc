@@ -319,7 +319,8 @@ struct QuantizedAttention::Run : TiledRun<Run> {
         std::memset(probabilities, 0, key_end * kernels.integer_bytes);
         s.sums[row] = {0, 0};
       } else if (integer) {
-        s.sums[row] = kernels.index_softmax(scores, lane_max, extent, table, index_scale(logit_scale), probabilities);
+        s.sums[row] = kernels.index_softmax(scores, lane_max, extent, table,
+                                            make_index_parameters(index_scale, logit_scale), probabilities);
       } else {
         // Any scale this large leaves nothing but the maximum; as a float it must not become infinite.
         kernels.float_softmax(scores, lane_max, extent, float(std::min(logit_scale, 1e30)), probabilities);

@@ -6,8 +6,8 @@
 
 #include "driver/aligned_buffer.h"
 #include "driver/problem.h"
-#include "driver/stage_clock.h"
 #include "driver/thread_pool.h"
+#include "intattn/stage_clock.h"
 #include "numerics/scale.h"
 
 namespace intattn {

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "kernels.h"
-#include "numerics/normalize_table.h"
 #include "numerics/scale.h"
 #include "scalar/vector.h"
 #include "simd/float_rows.h"
