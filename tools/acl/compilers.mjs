@@ -1,0 +1,44 @@
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+
+/** @param {string} text */
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`
+
+/**
+ * Zig under the names that scons calls.
+ * @param {string} directory
+ * @param {string} zig
+ * @param {string[]} flags
+ */
+async function writeZigWrappers(directory, zig, flags) {
+  await mkdir(directory, { recursive: true })
+  const wrappers = { clang: ['cc', ...flags], 'clang++': ['c++', ...flags], ar: ['ar'], ranlib: ['ranlib'] }
+  for (const [name, args] of Object.entries(wrappers)) {
+    const file = path.join(directory, name)
+    await writeFile(file, `#!/bin/sh\nexec ${[zig, ...args].map(quoted).join(' ')} "$@"\n`)
+    await chmod(file, 0o755)
+  }
+}
+
+/**
+ * How compilers are called for a toolchain: the environment of scons. The flags are part of CC and CXX, since scons's own
+ * option for more flags reaches only C++.
+ * @param {import('./preflight.mjs').FoundToolchain} found
+ * @param {string} prefix
+ * @param {string} cache for zig's own C++ library, which it compiles once
+ * @returns {Promise<NodeJS.ProcessEnv & { CXX: string }>}
+ */
+export async function compilerEnvironment({ toolchain, compiler }, prefix, cache) {
+  const { cc, cxx, zig } = compiler
+  if (!zig) return { ...process.env, CC: [cc, ...toolchain.flags].join(' '), CXX: [cxx, ...toolchain.flags].join(' ') }
+  const wrappers = path.join(prefix, 'wrappers')
+  await writeZigWrappers(wrappers, zig, toolchain.flags)
+  return {
+    ...process.env,
+    PATH: `${wrappers}${path.delimiter}${process.env.PATH}`,
+    CC: cc,
+    CXX: cxx,
+    ZIG_GLOBAL_CACHE_DIR: cache,
+    ZIG_LOCAL_CACHE_DIR: cache,
+  }
+}

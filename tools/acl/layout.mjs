@@ -1,0 +1,26 @@
+import path from 'node:path'
+
+/**
+ * Where things are in a checkout.
+ * @param {string} root
+ */
+export function layoutOf(root) {
+  const build = path.join(root, 'build/compute-library')
+  return {
+    root,
+    lock: path.join(root, 'third_party/upstream.lock.json'),
+    checkout: path.join(root, 'third_party/ComputeLibrary'),
+    patches: path.join(root, 'patches/ComputeLibrary'),
+    /** What is built and downloaded; ignored by git. */
+    build,
+    sources: path.join(build, 'sources'),
+    /** The tree for working on the patches. */
+    edit: path.join(build, 'edit'),
+    /** @param {string} file as messages name it */
+    name: (file) => path.relative(root, file) || '.',
+    /** @param {string} target @param {string} cpu */
+    prefix: (target, cpu) => path.join(build, `${target}-${cpu}`),
+  }
+}
+
+/** @typedef {ReturnType<typeof layoutOf>} Layout */

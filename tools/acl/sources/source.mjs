@@ -1,0 +1,53 @@
+import { statSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import path from 'node:path'
+import { Problem } from '../problem.mjs'
+import { alone } from '../temporary.mjs'
+import { debianSource } from './debian.mjs'
+import { directorySource } from './directory.mjs'
+import { gitSource, presentCheckout } from './git.mjs'
+import { readRecord } from './record.mjs'
+import { tarballSource } from './tarball.mjs'
+
+/**
+ * The pristine source that ACL_SOURCE names: unset, the tag of the lock; `debian`; a directory; a tarball. What is not
+ * here yet is fetched; what is, is verified.
+ * @param {import('../layout.mjs').Layout} layout
+ * @param {import('../lock.mjs').Lock} lock
+ * @param {{ named?: string, allowUnlocked?: boolean, say: (text: string) => void }} options
+ * @returns {Promise<import('./record.mjs').Source>}
+ */
+export async function sourceOf(layout, lock, { named = '', allowUnlocked = false, say }) {
+  const source = await alone(path.join(layout.sources, '.lock'), 'fetch', async () => {
+    if (named === '') return gitSource(layout, lock, { say })
+    if (named === 'debian') return debianSource(layout, lock, { say })
+    const status = statSync(named, { throwIfNoEntry: false })
+    if (!status)
+      throw new Problem(
+        `ACL_SOURCE: expected a directory, a tarball or "debian", received ${named}, which is not there`,
+      )
+    if (status.isDirectory()) return directorySource(layout, lock, named, { allowUnlocked })
+    return tarballSource(layout, lock, named, { say, allowUnlocked })
+  })
+  if (!source.locked)
+    say(`NOT LOCKED: nothing vouches for this ComputeLibrary ${source.version}; build.json will say so`)
+  return source
+}
+
+/**
+ * Every source that is here already.
+ * @param {import('../layout.mjs').Layout} layout
+ * @param {import('../lock.mjs').Lock} lock
+ * @param {{ named?: string, allowUnlocked?: boolean, say: (text: string) => void }} options
+ */
+export async function sourcesAtHand(layout, lock, options) {
+  const sources = [await presentCheckout(layout, lock)]
+  if (options.named) sources.push(await sourceOf(layout, lock, options))
+  for (const name of await readdir(layout.sources).catch(() => [])) {
+    const place = path.join(layout.sources, name)
+    if (/^[0-9a-f]{16}$/.test(name))
+      sources.push(await readRecord(path.join(place, 'source.json'), path.join(place, 'tree'), layout.name(place)))
+  }
+  const found = new Map(sources.flatMap((source) => (source ? [[source.digest, source]] : [])))
+  return [...found.values()]
+}
