@@ -18,7 +18,7 @@ void index_softmax(const IndexSoftmaxArguments& arguments, InstructionSet isa) {
   const std::size_t cols = arguments.cols, padded = round_up(cols, kernels.key_tile);
   // Masked scores drop out before the kernel and leave zeros behind it: every kernel sees contiguous rows.
   std::vector<std::int32_t> scores(padded);
-  std::vector<std::uint8_t> strip(padded * kernels.integer_bytes), probabilities(cols);
+  std::vector<std::uint8_t> scratch(padded * kernels.integer_bytes), probabilities(cols);
   IndexParameters index = index_parameters(arguments.table, arguments.logit_scale[0]);
 
   for (std::size_t row = 0; row < arguments.rows; ++row) {
@@ -34,11 +34,8 @@ void index_softmax(const IndexSoftmaxArguments& arguments, InstructionSet isa) {
         scores[visible++] = in[i];
 
     RowSums sums = {0, 0};
-    if (visible > 0) {
-      const RowExtent extent = {0, std::uint32_t(visible), std::uint32_t(round_up(visible, kernels.key_tile))};
-      sums = kernels.index_softmax(scores.data(), nullptr, extent, table, index, strip.data());
-      kernels.unpack_probabilities(strip.data(), visible, probabilities.data());
-    }
+    if (visible > 0)
+      sums = kernels.index_softmax_row(scores.data(), visible, table, index, scratch.data(), probabilities.data());
     std::size_t next = 0;
     for (std::size_t i = 0; i < cols; ++i)
       out[i] = !valid || valid[i] ? probabilities[next++] : std::uint8_t{0};

@@ -18,8 +18,23 @@ constexpr std::size_t max_lanes = 16;
 /// How far one row of scores counts.
 struct RowExtent {
   std::uint32_t lane_end; ///< the lane maxima cover [0, lane_end)
-  std::uint32_t visible;  ///< keys that count; at least 1
+  std::uint32_t visible;  ///< keys that count; at least 1 when probabilities are asked for
   std::uint32_t padded;   ///< probabilities are zero from `visible` up to here; a multiple of the key tile
+};
+
+/// The rows of a strip between scores and probabilities. How scores and probabilities lie in memory is the kernels' own
+/// affair: a strip of `rows` rows, rounded up to the row tile, takes as much as that many rows of `score_stride` scores
+/// and `probability_stride` probabilities.
+struct SoftmaxStrip {
+  std::int32_t* scores;
+  std::size_t score_stride;
+  const std::int32_t* lane_max; ///< [rows, max_lanes]
+  std::size_t rows;
+  std::uint32_t lane_end;       ///< the lane maxima cover [0, lane_end)
+  std::uint32_t padded;         ///< probabilities are zero from `visible` up to here; a multiple of the key tile
+  const std::uint32_t* visible; ///< [rows], keys that count
+  void* probabilities;
+  std::size_t probability_stride;
 };
 
 /// How the last step turns one row of accumulators into output: center + accumulator * scale * factor + offset *
@@ -101,13 +116,18 @@ struct Kernels {
   void (*scores)(const void* query, std::size_t rows, const void* packed_key, std::size_t tile_begin,
                  std::size_t tile_end, std::size_t dim, std::int32_t* scores, std::size_t stride,
                  std::int32_t* lane_max);
-  RowSums (*index_softmax)(const std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent,
-                           const WeightTable& table, const IndexParameters& index, void* probabilities);
-  /// Pipeline int8: P = rne(127 softmax(logit_scale * s)); overwrites the scores.
-  void (*float_softmax)(std::int32_t* scores, const std::int32_t* lane_max, const RowExtent& extent, float logit_scale,
-                        void* probabilities);
-  /// Stored probabilities in key order.
-  void (*unpack_probabilities)(const void* probabilities, std::size_t keys, std::uint8_t* out);
+  /// `index` [rows]; fills `sums` [rows].
+  void (*index_softmax)(const SoftmaxStrip& strip, const WeightTable& table, const IndexParameters* index,
+                        RowSums* sums);
+  /// Pipeline int8: P = rne(127 softmax(logit_scale * s)), `logit_scale` [rows]; overwrites the scores.
+  void (*float_softmax)(const SoftmaxStrip& strip, const float* logit_scale);
+  /// One row of the probabilities of a strip of `rows`, in key order.
+  void (*unpack_probabilities)(const void* probabilities, std::size_t stride, std::size_t rows, std::size_t row,
+                               std::size_t keys, std::uint8_t* out);
+  /// IndexSoftmax of one row of `count` >= 1 scores that no strip holds, probabilities in key order. Scores may be
+  /// read, and `scratch` takes probabilities, up to the next multiple of the key tile.
+  RowSums (*index_softmax_row)(const std::int32_t* scores, std::size_t count, const WeightTable& table,
+                               const IndexParameters& index, void* scratch, std::uint8_t* out);
   /// Accumulators over keys [key_begin, key_end), multiples of the key tile; `stride` counts accumulators.
   void (*values)(const void* probabilities, std::size_t probability_stride, std::size_t rows, const void* packed_value,
                  std::size_t padded_keys, std::size_t key_begin, std::size_t key_end, std::size_t dim,

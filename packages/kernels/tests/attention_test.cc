@@ -182,14 +182,8 @@ template <class A, class B> double largest_difference(const std::vector<A>& a, c
   return most;
 }
 
-#if defined(__SANITIZE_THREAD__)
-constexpr std::uint32_t problems = 30; // each takes some thirty times as long
-#else
-constexpr std::uint32_t problems = 150;
-#endif
-
 TEST(Attention, EveryInstructionSetAndThreadCountGivesTheIntegersOfScalar) {
-  for (std::uint32_t seed = 0; seed < problems; ++seed) {
+  for (std::uint32_t seed = 0; seed < share_of(150); ++seed) {
     const Problem p = random_problem(seed);
     const bool padded = seed % 2;
     const Result expected = run(p, InstructionSet::scalar, 1, padded);
@@ -215,7 +209,7 @@ TEST(Attention, EveryInstructionSetAndThreadCountGivesTheIntegersOfScalar) {
 TEST(Attention, FloatPipelinesFollowFloat64) {
   std::vector<InstructionSet> sets = vector_instruction_sets();
   sets.push_back(InstructionSet::scalar);
-  for (std::uint32_t seed = 1000; seed < 1040; ++seed)
+  for (std::uint32_t seed = 1000; seed < 1000 + share_of(40); ++seed)
     for (const Pipeline pipeline : {Pipeline::fp32, Pipeline::fp16}) {
       Problem p = random_problem(seed);
       p.options.pipeline = pipeline;
@@ -259,7 +253,7 @@ TEST(Attention, AccumulatesBeyond66311KeysExactly) {
 }
 
 TEST(Attention, OutputOfFloat16IsTheFloat32OutputRounded) {
-  for (std::uint32_t seed = 0; seed < 40; ++seed) {
+  for (std::uint32_t seed = 0; seed < share_of(40); ++seed) {
     const Problem p = random_problem(seed);
     const std::vector<float> expected = run(p, best_instruction_set(), 1, false).output;
     AttentionOptions options = p.options;
@@ -385,7 +379,7 @@ TEST(Attention, TellsWhichInputIsNotFinite) {
     for (const Scope scope : {Scope::tensor, Scope::row})
       for (const InstructionSet isa : {InstructionSet::scalar, best_instruction_set()})
         for (int which = 0; which < 3; ++which) {
-          Problem p = random_problem(11);
+          Problem p = random_problem(5);
           std::fill_n(p.types, 3, ElementType::float32);
           p.options.pipeline = pipeline;
           p.options.query_scope = scope;
@@ -400,7 +394,7 @@ TEST(Attention, OverflowIsToldNotComputed) {
   std::vector<InstructionSet> sets = vector_instruction_sets();
   sets.push_back(InstructionSet::scalar);
   for (const InstructionSet isa : sets)
-    for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    for (std::uint32_t seed = 0; seed < share_of(20); ++seed) {
       Problem p = random_problem(seed);
       p.options.causal = false;
       std::fill_n(p.types, 3, ElementType::float32);

@@ -54,7 +54,7 @@ TEST(Quantize, ZerosAndDenormalsBecomeZerosOfScaleOne) {
 TEST(Quantize, EveryInstructionSetAgreesAndFindsWhatIsNotFinite) {
   std::vector<InstructionSet> sets = vector_instruction_sets();
   sets.push_back(InstructionSet::scalar);
-  for (std::uint32_t seed = 0; seed < 400; ++seed) {
+  for (std::uint32_t seed = 0; seed < share_of(400); ++seed) {
     Random random(seed);
     QuantizeArguments a;
     a.batch = random.between(1, 2);

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <random>
 #include <vector>
 
@@ -29,6 +31,13 @@ private:
   std::mt19937 engine_;
   std::normal_distribution<float> normal_;
 };
+
+/// How many of `number` random problems to run: the share that INTATTN_TEST_SHARE (percent) says, where each one takes
+/// long.
+inline std::uint32_t share_of(std::uint32_t number) {
+  const char* share = std::getenv("INTATTN_TEST_SHARE");
+  return share ? std::max(1u, number * std::uint32_t(std::atoi(share)) / 100) : number;
+}
 
 /// The vector instruction sets of this CPU; `scalar` is what they are compared with.
 inline std::vector<InstructionSet> vector_instruction_sets() {

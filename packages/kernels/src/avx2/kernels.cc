@@ -5,6 +5,7 @@
 #include "avx2/vector.h"
 #include "simd/float_rows.h"
 #include "simd/float_tiles.h"
+#include "simd/softmax_rows.h"
 #include "simd/unroll.h"
 
 namespace intattn {
@@ -374,9 +375,10 @@ constexpr Kernels kernels = {
     pack_key,
     pack_value,
     scores,
-    index_softmax,
-    float_softmax,
-    unpack_probabilities,
+    index_softmax_rows<2, index_softmax>,
+    float_softmax_rows<2, float_softmax>,
+    unpack_row<2, unpack_probabilities>,
+    index_softmax_row<key_tile, index_softmax, unpack_probabilities>,
     values,
     FloatTiles<Avx2, Float32Storage<Avx2>>::kernels(),
     FloatTiles<Avx2, Float16Storage<Avx2>>::kernels(),

@@ -6,6 +6,7 @@
 #include "avx512/vector.h"
 #include "simd/float_rows.h"
 #include "simd/float_tiles.h"
+#include "simd/softmax_rows.h"
 #include "simd/unroll.h"
 
 namespace intattn {
@@ -488,9 +489,10 @@ constexpr Kernels kernels = {
     pack_key,
     pack_value,
     scores,
-    index_softmax,
-    float_softmax,
-    unpack_probabilities,
+    index_softmax_rows<1, index_softmax>,
+    float_softmax_rows<1, float_softmax>,
+    unpack_row<1, unpack_probabilities>,
+    index_softmax_row<key_tile, index_softmax, unpack_probabilities>,
     values,
     FloatTiles<Avx512, Float32Storage<Avx512>>::kernels(),
     FloatTiles<Avx512, Float16Storage<Avx512>>::kernels(),

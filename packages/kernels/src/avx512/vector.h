@@ -64,6 +64,7 @@ struct Avx512 {
   static f32 sub(f32 a, f32 b) { return _mm512_sub_ps(a, b); }
   static f32 mul(f32 a, f32 b) { return _mm512_mul_ps(a, b); }
   static f32 fma(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a, b, c); }
+  static constexpr bool multiplies_by_lane = false;
   static f32 min(f32 a, f32 b) { return _mm512_min_ps(a, b); }
   static f32 max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
   static f32 round(f32 x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

@@ -58,10 +58,14 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     std::int32_t* scores;   // [rows][score_stride]
     std::int32_t* lane_max; // [rows][max_lanes]
     unsigned char* probabilities;
+    std::uint32_t* visible;     // [rows]
+    IndexParameters* index;     // [rows]
+    float* logit_scale;         // [rows]
     RowSums* sums;              // [rows]
     std::int32_t* accumulators; // [rows][padded_dim]
     std::int64_t* wide;         // [rows][padded_dim], for keys beyond accumulator_keys
     double* running;            // [dim]
+    float* scale;               // [dim], of probabilities times values
     float *offset, *output;     // [padded_dim]
   };
 
@@ -92,10 +96,14 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     s.scores = layout.take<std::int32_t>(rows * score_stride);
     s.lane_max = layout.take<std::int32_t>(rows * max_lanes);
     s.probabilities = layout.take<unsigned char>(rows * probability_stride * kernels.integer_bytes);
+    s.visible = layout.take<std::uint32_t>(rows);
+    s.index = layout.take<IndexParameters>(rows);
+    s.logit_scale = layout.take<float>(rows);
     s.sums = layout.take<RowSums>(rows);
     s.accumulators = layout.take<std::int32_t>(rows * padded_dim);
     s.wide = layout.take<std::int64_t>(padded_keys > accumulator_keys ? rows * padded_dim : 0);
     s.running = layout.take<double>(problem.dim);
+    s.scale = layout.take<float>(problem.dim);
     s.offset = layout.take<float>(padded_dim);
     s.output = layout.take<float>(padded_dim);
     if (used)
@@ -306,26 +314,23 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     time = clock.add(thread, Stage::scores, time);
 
     const std::size_t key_end = tiles * kernels.key_tile;
-    const double scale_of_softmax = softmax_scale();
-    for (std::size_t row = 0; row < count; ++row) {
-      const std::size_t visible = problem.visible(unit, query + row);
-      unsigned char* probabilities = s.probabilities + row * probability_stride * kernels.integer_bytes;
-      const RowExtent extent = {std::uint32_t(whole_tiles * kernels.key_tile), std::uint32_t(visible),
-                                std::uint32_t(key_end)};
-      std::int32_t* scores = s.scores + row * score_stride;
-      const std::int32_t* lane_max = s.lane_max + row * max_lanes;
-      const double logit_scale = (double(s.row_scale[row]) * double(scale[2 * unit * problem.dim])) * scale_of_softmax;
-      if (visible == 0) {
-        std::memset(probabilities, 0, key_end * kernels.integer_bytes);
-        s.sums[row] = {0, 0};
-      } else if (integer) {
-        s.sums[row] = kernels.index_softmax(scores, lane_max, extent, table,
-                                            make_index_parameters(index_scale, logit_scale), probabilities);
-      } else {
-        // Any scale this large leaves nothing but the maximum; as a float it must not become infinite.
-        kernels.float_softmax(scores, lane_max, extent, float(std::min(logit_scale, 1e30)), probabilities);
-        s.sums[row] = {1, 0};
-      }
+    for (std::size_t row = 0; row < count; ++row)
+      s.visible[row] = std::uint32_t(problem.visible(unit, query + row));
+    const SoftmaxStrip softmax = {s.scores,
+                                  score_stride,
+                                  s.lane_max,
+                                  count,
+                                  std::uint32_t(whole_tiles * kernels.key_tile),
+                                  std::uint32_t(key_end),
+                                  s.visible,
+                                  s.probabilities,
+                                  probability_stride};
+    scale_logits(unit, count, s);
+    if (integer) {
+      kernels.index_softmax(softmax, table, s.index, s.sums);
+    } else {
+      kernels.float_softmax(softmax, s.logit_scale);
+      std::fill_n(s.sums, count, RowSums{1, 0});
     }
     time = clock.add(thread, Stage::softmax, time);
     record_probabilities(head, query, count, key_end, s);
@@ -334,7 +339,8 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     time = clock.add(thread, Stage::values, time);
 
     store_rows(unit, head, query, count, s);
-    finish_strip(strip);
+    if (!surely_finite(unit))
+      finish_strip(strip);
     clock.add(thread, Stage::output, time);
   }
 
@@ -367,6 +373,23 @@ struct QuantizedAttention::Run : TiledRun<Run> {
       std::memcpy(arguments.intermediates->query_scale + row, s.row_scale, count * sizeof(float));
   }
 
+  /// What one unit of score is worth in each row of a strip.
+  void scale_logits(std::size_t unit, std::size_t count, const Scratch& s) const {
+    const double scale_of_softmax = softmax_scale();
+    for (std::size_t row = 0; row < count; ++row) {
+      if (row > 0 && s.row_scale[row] == s.row_scale[row - 1]) {
+        s.index[row] = s.index[row - 1];
+        s.logit_scale[row] = s.logit_scale[row - 1];
+        continue;
+      }
+      const double logit_scale = (double(s.row_scale[row]) * double(scale[2 * unit * problem.dim])) * scale_of_softmax;
+      if (integer)
+        s.index[row] = make_index_parameters(index_scale, logit_scale);
+      // Any scale this large leaves nothing but the maximum; as a float it must not become infinite.
+      s.logit_scale[row] = float(std::min(logit_scale, 1e30));
+    }
+  }
+
   void multiply_values(std::size_t slot, std::size_t count, std::size_t key_end, const Scratch& s) {
     const unsigned char* value = packed_value + slot * packed_value_bytes;
     if (key_end <= accumulator_keys) {
@@ -388,6 +411,14 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     const bool deferred = integer && options.normalization == Normalization::deferred;
     const bool wide =
         divide_up(problem.visible(unit, query + count - 1), kernels.key_tile) * kernels.key_tile > accumulator_keys;
+    // One factor for all rows goes into the scale, unless so small a scale loses bits.
+    const float probability = integer ? 1 / 255.0f : 1 / 127.0f;
+    std::uint32_t least = infinity_bits;
+    for (std::size_t c = 0; c < problem.dim && !deferred; ++c) {
+      s.scale[c] = scale[at + c] * probability;
+      least = std::min(least, bits_of_float(s.scale[c]));
+    }
+    const bool scaled = !deferred && least >= bits_of_float(0x1p-100f);
     std::size_t summed = 0; // keys in s.running
     for (std::size_t row = 0; row < count; ++row) {
       const std::size_t visible = problem.visible(unit, query + row);
@@ -397,11 +428,11 @@ struct QuantizedAttention::Run : TiledRun<Run> {
       }
       const RowSums sums = s.sums[row];
       const auto lost = std::int32_t(std::int64_t{sums.weight} - std::int64_t{table.unit} * sums.plane);
-      OutputRow out = {scale + at, center_value ? center + at : nullptr, nullptr, 0, 0};
+      OutputRow out = {scaled ? s.scale : scale + at, center_value ? center + at : nullptr, nullptr, 1, 0};
       if (deferred)
         out.factor = float(double(table.unit) / double(sums.weight));
-      else
-        out.factor = integer ? 1 / 255.0f : 1 / 127.0f;
+      else if (!scaled)
+        out.factor = probability;
       if (running_mean) {
         if (visible != summed) {
           advance_running_sum(unit, summed, visible, s);
@@ -425,6 +456,13 @@ struct QuantizedAttention::Run : TiledRun<Run> {
       finish_row(head, query + row, target);
       record_sums(head, query + row, sums.weight, lost);
     }
+  }
+
+  /// Whether no output row of this unit can overflow: probabilities, lost mass and their quotients stay far below 2^40.
+  bool surely_finite(std::size_t unit) const {
+    const std::size_t at = (2 * unit + value_tensor) * problem.dim;
+    return std::max(kernels.rows.max_abs_bits(scale + at, problem.dim),
+                    kernels.rows.max_abs_bits(center + at, problem.dim)) < bits_of_float(0x1p80f);
   }
 
   void advance_running_sum(std::size_t unit, std::size_t summed, std::size_t visible, const Scratch& s) const {
@@ -494,7 +532,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
       return;
     for (std::size_t row = 0; row < count; ++row)
       kernels.unpack_probabilities(
-          s.probabilities + row * probability_stride * kernels.integer_bytes, std::min(key_end, problem.key_length),
+          s.probabilities, probability_stride, count, row, std::min(key_end, problem.key_length),
           to->probabilities + (head * problem.query_length + query + row) * problem.key_length);
   }
 

@@ -63,6 +63,9 @@ struct Neon {
   static f32 sub(f32 a, f32 b) { return vsubq_f32(a, b); }
   static f32 mul(f32 a, f32 b) { return vmulq_f32(a, b); }
   static f32 fma(f32 a, f32 b, f32 c) { return vfmaq_f32(c, a, b); }
+  static constexpr bool multiplies_by_lane = true;
+  /// a * b[lane] + c
+  template <int lane> static f32 fma_lane(f32 a, f32 b, f32 c) { return vfmaq_laneq_f32(c, a, b, lane); }
   static f32 min(f32 a, f32 b) { return vminq_f32(a, b); }
   static f32 max(f32 a, f32 b) { return vmaxq_f32(a, b); }
   static f32 round(f32 x) { return vrndnq_f32(x); }

@@ -7,6 +7,7 @@
 #include "scalar/vector.h"
 #include "simd/float_rows.h"
 #include "simd/float_tiles.h"
+#include "simd/softmax_rows.h"
 
 namespace intattn {
 namespace {
@@ -145,9 +146,10 @@ constexpr Kernels kernels = {
     pack_key,
     pack_value,
     scores,
-    index_softmax,
-    float_softmax,
-    unpack_probabilities,
+    index_softmax_rows<1, index_softmax>,
+    float_softmax_rows<1, float_softmax>,
+    unpack_row<1, unpack_probabilities>,
+    index_softmax_row<key_tile, index_softmax, unpack_probabilities>,
     values,
     FloatTiles<Scalar, Float32Storage<Scalar>>::kernels(),
     FloatTiles<Scalar, Float16Storage<Scalar>>::kernels(),

@@ -65,6 +65,7 @@ struct Scalar {
   static f32 sub(f32 a, f32 b) { return a - b; }
   static f32 mul(f32 a, f32 b) { return a * b; }
   static f32 fma(f32 a, f32 b, f32 c) { return a * b + c; }
+  static constexpr bool multiplies_by_lane = false;
   static f32 min(f32 a, f32 b) { return a < b ? a : b; }
   static f32 max(f32 a, f32 b) { return a > b ? a : b; }
   static f32 round(f32 x) { return std::nearbyint(x); }

@@ -50,7 +50,8 @@ template <class V> struct Float16Storage {
 };
 
 /// `V` needs: f32, width, rows and columns (in vectors) of a register tile, set, load, store, load_half, store_half,
-/// round_to_half, add, mul, fma, min, max, round, zero_where_less, times_power_of_two, sum, maximum.
+/// round_to_half, add, mul, fma, min, max, multiplies_by_lane (and then fma_lane), round, zero_where_less,
+/// times_power_of_two, sum, maximum.
 template <class V, class S> struct FloatTiles {
   using f32 = typename V::f32;
   using element = typename S::element;
@@ -188,7 +189,19 @@ private:
   template <int R, int C>
   INTATTN_INLINE static inline void multiply(const float* a, std::size_t a_stride, const element* b, std::size_t depth,
                                              f32 (&sum)[R * C]) {
-    for (std::size_t k = 0; k < depth; ++k, ++a, b += C * width) {
+    std::size_t k = 0;
+    if constexpr (V::multiplies_by_lane)
+      for (; k + width <= depth; k += width, a += width, b += width * C * width) {
+        f32 factors[R];
+        unroll<R>([&](auto r) INTATTN_INLINE { factors[r] = V::load(a + std::size_t(r) * a_stride); });
+        unroll<int(width), C>([&](auto lane, auto c) INTATTN_INLINE {
+          const f32 line = S::load(b + (lane * C + c) * int(width));
+          unroll<R>([&](auto r) INTATTN_INLINE {
+            sum[r * C + c] = V::template fma_lane<decltype(lane)::value>(line, factors[r], sum[r * C + c]);
+          });
+        });
+      }
+    for (; k < depth; ++k, ++a, b += C * width) {
       f32 line[C];
       unroll<C>([&](auto c) INTATTN_INLINE { line[c] = S::load(b + c * int(width)); });
       unroll<R>([&](auto r) INTATTN_INLINE {
