@@ -4,7 +4,8 @@ export default defineConfig({
   test: {
     include: ['tests/**/*.test.ts'],
     globalSetup: ['tests/support/compile.ts'],
-    testTimeout: 120_000,
+    // Emulated, tests take ten times as long.
+    testTimeout: 300_000,
     maxWorkers: 2,
   },
 })

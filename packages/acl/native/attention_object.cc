@@ -2,6 +2,7 @@
 
 #include "arrays.h"
 #include "attention_arguments.h"
+#include "engines/engine.h"
 #include "options.h"
 
 namespace intattn::addon {
@@ -10,7 +11,8 @@ namespace {
 /// What a thread costs beside the working memory: the pages of its stack in use, and the kernel's own.
 constexpr std::int64_t thread_bytes = 128 * 1024;
 
-/// The codes TypeScript knows: a `Status`, or the input that shares memory with the output.
+/// The codes TypeScript knows: a `Status`, or the input that shares memory with the output. A string is the message of
+/// an engine that failed.
 std::uint32_t code_of(Status status) { return static_cast<std::uint32_t>(status); }
 std::uint32_t code_of_overlap(unsigned input) { return code_of(Status::out_of_memory) + input; }
 
@@ -20,11 +22,18 @@ void store(const StageTimes& times, double* out) {
     out[i] = values[i];
 }
 
+napi_status value_of(napi_env env, const Outcome& outcome, napi_value* value) {
+  if (outcome.failure.empty())
+    return napi_create_uint32(env, code_of(outcome.status), value);
+  return napi_create_string_utf8(env, outcome.failure.data(), outcome.failure.size(), value);
+}
+
 } // namespace
 
-/// Touched by the JavaScript thread alone, but for `attention` while a run is under way.
+/// Touched by the JavaScript thread alone, but for `engine` while a run is under way.
 struct AttentionObject::Shared {
-  Shared(napi_env env, const AttentionOptions& options) : attention(options), threads(options.threads * thread_bytes) {
+  Shared(napi_env env, const AttentionOptions& options)
+      : engine(make_engine(options)), threads(options.threads * thread_bytes) {
     std::int64_t total = 0;
     napi_adjust_external_memory(env, threads, &total);
   }
@@ -33,7 +42,7 @@ struct AttentionObject::Shared {
   void account(napi_env env) {
     if (retired)
       return;
-    const auto now = static_cast<std::int64_t>(attention.memory_bytes());
+    const auto now = static_cast<std::int64_t>(engine->memory_bytes());
     std::int64_t total = 0;
     napi_adjust_external_memory(env, now - bytes, &total);
     bytes = now;
@@ -45,7 +54,7 @@ struct AttentionObject::Shared {
     retired = true;
   }
 
-  Attention attention;
+  const std::unique_ptr<Engine> engine;
   std::int64_t bytes = 0;     ///< working memory
   const std::int64_t threads; ///< what its threads weigh
   bool retired = false;
@@ -58,14 +67,14 @@ struct AttentionObject::Run {
   std::shared_ptr<Shared> shared;
   Request request;
   StageTimes times;
-  Status status = Status::ok;
+  Outcome outcome;
   napi_deferred deferred = nullptr;
   napi_async_work work = nullptr;
   napi_ref arrays = nullptr; ///< keeps the arguments alive
 
   static void execute(napi_env, void* data) {
     Run& run = *static_cast<Run*>(data);
-    run.status = run.shared->attention.run(run.request.arguments, &run.times);
+    run.outcome = run.shared->engine->run(run.request.arguments, &run.times);
   }
 
   static void complete(napi_env env, napi_status state, void* data) {
@@ -74,9 +83,9 @@ struct AttentionObject::Run {
     if (state == napi_ok) {
       store(run->times, run->request.times);
       run->shared->account(env);
-      napi_value code;
-      if (napi_create_uint32(env, code_of(run->status), &code) == napi_ok)
-        napi_resolve_deferred(env, run->deferred, code);
+      napi_value value;
+      if (value_of(env, run->outcome, &value) == napi_ok)
+        napi_resolve_deferred(env, run->deferred, value);
     }
     napi_delete_reference(env, run->arrays);
     napi_delete_async_work(env, run->work);
@@ -118,10 +127,13 @@ Napi::Value AttentionObject::run_sync(const Napi::CallbackInfo& info) {
   if (request.overlap)
     return Napi::Number::New(env, code_of_overlap(request.overlap));
   StageTimes times;
-  const Status status = shared_->attention.run(request.arguments, &times);
+  const Outcome outcome = shared_->engine->run(request.arguments, &times);
   store(times, request.times);
   shared_->account(env);
-  return Napi::Number::New(env, code_of(status));
+  napi_value value;
+  if (value_of(env, outcome, &value) != napi_ok)
+    throw Napi::Error::New(env, "addon: Node-API refused the result of a run");
+  return Napi::Value(env, value);
 }
 
 Napi::Value AttentionObject::run(const Napi::CallbackInfo& info) {

@@ -8,7 +8,7 @@
 
 namespace intattn::addon {
 
-/// JavaScript's `Attention`: one C++ attention and at most one run of it at a time.
+/// JavaScript's `Attention`: one engine at work and at most one run of it at a time.
 class AttentionObject : public Napi::ObjectWrap<AttentionObject> {
 public:
   static Napi::Function constructor(Napi::Env env);

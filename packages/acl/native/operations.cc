@@ -1,6 +1,7 @@
 #include "operations.h"
 
 #include "arrays.h"
+#include "intattn/cpu_features.h"
 #include "intattn/index_softmax.h"
 #include "intattn/quantize.h"
 #include "options.h"
@@ -82,6 +83,14 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   arguments.mean = static_cast<float*>(optional_data_of(info[4], "mean", napi_float32_array, channels));
   arguments.center = arguments.mean != nullptr;
   return Napi::Boolean::New(env, intattn::quantize(arguments, available_isa(options)));
+}
+
+Napi::Value cpu_features(const Napi::CallbackInfo& info) {
+  const std::vector<std::string>& features = intattn::cpu_features();
+  Napi::Array result = Napi::Array::New(info.Env(), features.size());
+  for (std::size_t i = 0; i < features.size(); ++i)
+    result.Set(std::uint32_t(i), features[i]);
+  return result;
 }
 
 Napi::Value instruction_sets(const Napi::CallbackInfo& info) {

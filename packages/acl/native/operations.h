@@ -4,10 +4,11 @@
 
 namespace intattn::addon {
 
-/// JavaScript's `indexSoftmax`, `quantize` and `instructionSets`, on the calling thread; `native.ts` has their
+/// JavaScript's functions, on the calling thread; `native.ts` has their
 /// signatures.
 void index_softmax(const Napi::CallbackInfo& info);
 Napi::Value quantize(const Napi::CallbackInfo& info);
+Napi::Value cpu_features(const Napi::CallbackInfo& info);
 Napi::Value instruction_sets(const Napi::CallbackInfo& info);
 Napi::Value best_instruction_set(const Napi::CallbackInfo& info);
 

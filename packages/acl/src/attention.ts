@@ -35,7 +35,7 @@ export class Attention {
   /** The options with every default settled; those that the pipeline does not have are absent. */
   readonly options: ResolvedOptions
   readonly engine: EngineName
-  /** Of the native engine; undefined with the reference engine. */
+  /** Of the native engine; undefined with the others. */
   readonly isa: InstructionSet | undefined
   readonly #asked: Snapshot
   readonly #session: Session
@@ -51,9 +51,7 @@ export class Attention {
     this.engine = engine.name
     this.isa = engine.name === 'native' ? engine.isa : undefined
     this.#session =
-      engine.name === 'native'
-        ? new NativeSession(engine.addon, engine.isa, this.options)
-        : new ReferenceSession(this.options)
+      engine.name === 'reference' ? new ReferenceSession(this.options) : new NativeSession(engine, this.options)
   }
 
   /** Bytes of working memory held at present, inputs and outputs apart; 0 once disposed. */

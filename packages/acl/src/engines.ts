@@ -1,24 +1,27 @@
 import { fail, failWith, oneOf } from './checks.js'
-import { missingFeatures } from './cpu-features.js'
-import { type Addon, firstLine, type NativeInstructionSet, native } from './native.js'
+import { computeLibrary, computeLibraryInfo } from './compute-library.js'
+import { type Addon, firstLine, native } from './native.js'
 import {
   type EngineInfo,
   type EngineName,
   type InstructionSet,
   type InstructionSetInfo,
   instructionSets,
+  type StepEngineName,
 } from './types.js'
 
 /** An engine that can run here. */
-export type Engine =
+export type Engine = StepEngine | { readonly name: 'acl'; readonly addon: Addon }
+export type StepEngine =
   | { readonly name: 'reference' }
   | { readonly name: 'native'; readonly isa: InstructionSet; readonly addon: Addon }
 
-const engineNames: readonly EngineName[] = ['native', 'reference']
+const engineNames: readonly EngineName[] = ['native', 'acl', 'reference']
+const stepEngineNames: readonly StepEngineName[] = ['native', 'reference']
 
 /** Every engine, with its instruction sets, and why any of them cannot run here. Never throws. */
 export function engines(): EngineInfo[] {
-  return [nativeInfo(), { name: 'reference', available: true, instructionSets: [] }]
+  return [nativeInfo(), aclInfo(), { name: 'reference', available: true, instructionSets: [] }]
 }
 
 /**
@@ -27,15 +30,32 @@ export function engines(): EngineInfo[] {
  */
 export function chooseEngine(engine: unknown, isa: unknown): Engine {
   const name = settled(engine, 'engine', 'INTATTN_ENGINE', engineNames) ?? 'native'
+  if (name !== 'acl') return stepEngine(name, engine, isa)
+  rejectIsa(name, engine, isa)
+  return { name, addon: computeLibrary() }
+}
+
+/** The engine for one step of attention; where INTATTN_ENGINE asks for `acl`, which only has the whole, the native one. */
+export function chooseStepEngine(engine: unknown, isa: unknown): StepEngine {
+  if (engine !== undefined) return stepEngine(oneOf(engine, 'engine', stepEngineNames), engine, isa)
+  const name = settled(undefined, 'engine', 'INTATTN_ENGINE', engineNames) ?? 'native'
+  return stepEngine(name === 'acl' ? 'native' : name, engine, isa)
+}
+
+function stepEngine(name: StepEngineName, engine: unknown, isa: unknown): StepEngine {
   if (name === 'reference') {
-    const by = engine === undefined ? ' (set by INTATTN_ENGINE)' : ''
-    if (isa !== undefined) fail('UNKNOWN_OPTION', 'isa', `no instruction set with engine 'reference'${by}`, isa)
+    rejectIsa(name, engine, isa)
     return { name }
   }
   const wanted = settled(isa, 'isa', 'INTATTN_ISA', instructionSets)
   const addon = native()
   if (wanted !== undefined) requireAvailable(addon, wanted, isa === undefined ? 'INTATTN_ISA' : 'isa')
   return { name, addon, isa: wanted ?? (addon.bestInstructionSet() as InstructionSet) }
+}
+
+function rejectIsa(name: EngineName, engine: unknown, isa: unknown): void {
+  const by = engine === undefined ? ' (set by INTATTN_ENGINE)' : ''
+  if (isa !== undefined) fail('UNKNOWN_OPTION', 'isa', `no instruction set with engine '${name}'${by}`, isa)
 }
 
 function settled<T extends string>(
@@ -50,7 +70,7 @@ function settled<T extends string>(
 }
 
 function requireAvailable(addon: Addon, isa: InstructionSet, argument: string): void {
-  const sets = addon.instructionSets().map(withReason)
+  const sets = instructionSetsOf(addon)
   const wanted = sets.find(({ name }) => name === isa)
   if (wanted?.available) return
   const available = sets.filter((set) => set.available).map(({ name }) => name)
@@ -60,20 +80,27 @@ function requireAvailable(addon: Addon, isa: InstructionSet, argument: string): 
 
 function nativeInfo(): EngineInfo {
   try {
-    return { name: 'native', available: true, instructionSets: native().instructionSets().map(withReason) }
+    return { name: 'native', available: true, instructionSets: instructionSetsOf(native()) }
   } catch (error) {
     return { name: 'native', available: false, reason: firstLine(error), instructionSets: [] }
   }
 }
 
-function withReason({ name, requires, compiled, available }: NativeInstructionSet): InstructionSetInfo {
-  const info = { name: name as InstructionSet, compiled, available, requires }
-  return available ? info : { ...info, reason: compiled ? whatIsMissing(requires) : 'not part of this build' }
+function aclInfo(): EngineInfo {
+  const info = computeLibraryInfo()
+  return { name: 'acl', available: info.reason === undefined, instructionSets: [], ...info }
 }
 
-function whatIsMissing(requires: string): string {
-  const missing = missingFeatures(requires)
-  return missing?.length
-    ? `this CPU lacks ${missing.join(', ')}`
-    : `this CPU or operating system does not offer all of ${requires}`
+function instructionSetsOf(addon: Addon): InstructionSetInfo[] {
+  const features = addon.cpuFeatures().map(plain)
+  return addon.instructionSets().map(({ name, requires, compiled, available }) => {
+    const info = { name: name as InstructionSet, compiled, available, requires }
+    if (available) return info
+    const missing = requires.split(', ').filter((feature) => !features.includes(plain(feature)))
+    const lacks = missing.length ? `this CPU lacks ${missing.join(', ')}` : 'this operating system does not offer it'
+    return { ...info, reason: compiled ? lacks : 'not part of this build' }
+  })
 }
+
+/** Systems and compilers disagree about punctuation: `avx512_vnni`, `avx512vnni`. */
+const plain = (feature: string): string => feature.replaceAll('_', '')

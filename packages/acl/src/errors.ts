@@ -1,3 +1,5 @@
+import type { EngineName } from './types.js'
+
 /**
  * What went wrong, for programs:
  *
@@ -10,6 +12,7 @@
  * - `DISPOSED`: use after `dispose`
  * - `BUFFER_CHANGED`: an array was detached or resized while a run needed it
  * - `OUT_OF_MEMORY`: a result or the working memory could not be allocated
+ * - `ENGINE_FAILED`: the library behind the engine refused or failed; `received` has its words
  */
 export type ErrorCode =
   | 'INVALID_ARGUMENT'
@@ -21,6 +24,7 @@ export type ErrorCode =
   | 'DISPOSED'
   | 'BUFFER_CHANGED'
   | 'OUT_OF_MEMORY'
+  | 'ENGINE_FAILED'
 
 /** What an {@link IntAttnError} says, in parts. */
 export interface ErrorDetails {
@@ -50,11 +54,12 @@ export class IntAttnError extends Error implements ErrorDetails {
 
 /** What a {@link LoaderError} says, in parts. */
 export interface LoaderErrorDetails {
+  engine: EngineName
   /** As in `process.platform` and `process.arch`: `linux-x64`. */
   platform: string
   /** Features of this CPU that instruction sets here ask for; empty where the system does not tell. */
   detectedFeatures: readonly string[]
-  /** Features without which the native engine does not start. */
+  /** Features without which the engine does not start. */
   requiredFeatures: readonly string[]
   /** Every file tried, with what became of it. */
   tried: readonly { path: string; reason: string }[]
@@ -62,9 +67,10 @@ export interface LoaderErrorDetails {
   remedies: readonly string[]
 }
 
-/** The native engine could not be loaded. */
+/** An engine could not be loaded. */
 export class LoaderError extends IntAttnError implements LoaderErrorDetails {
   override readonly name: string = 'LoaderError'
+  readonly engine: EngineName
   readonly platform: string
   readonly detectedFeatures: readonly string[]
   readonly requiredFeatures: readonly string[]
@@ -77,11 +83,12 @@ export class LoaderError extends IntAttnError implements LoaderErrorDetails {
       {
         code: 'UNAVAILABLE',
         argument: 'engine',
-        expected: `the native engine to load on ${details.platform}`,
+        expected: `engine '${details.engine}' to load on ${details.platform}`,
         received: `no loadable addon: ${tried}. Remedies: ${details.remedies.join('; or ')}`,
       },
       options,
     )
+    this.engine = details.engine
     this.platform = details.platform
     this.detectedFeatures = details.detectedFeatures
     this.requiredFeatures = details.requiredFeatures

@@ -1,6 +1,6 @@
 import { arrayName } from './buffers.js'
 import { integer, oneOf, real, record } from './checks.js'
-import { chooseEngine } from './engines.js'
+import { chooseStepEngine } from './engines.js'
 import { callAddon, normalizationCode, tableCode } from './native.js'
 import {
   type IndexParameters,
@@ -12,7 +12,7 @@ import {
 } from './reference/index-softmax.js'
 import { maxRowLength, type ResolvedTable, resolveTable, tableOptionNames } from './table.js'
 import { allocate, checkArray } from './tensors.js'
-import type { EngineName, InstructionSet, Normalization, TableOptions } from './types.js'
+import type { InstructionSet, Normalization, StepEngineName, TableOptions } from './types.js'
 
 const scaleRange = [1e-200, 1e200] as const
 
@@ -30,7 +30,7 @@ export interface IndexSoftmaxOptions extends TableOptions {
   /** [rows, cols], 0 = masked. Default: all valid. */
   valid?: Uint8Array
   /** As for {@link Attention}. */
-  engine?: EngineName
+  engine?: StepEngineName
   isa?: InstructionSet
 }
 
@@ -72,7 +72,7 @@ export function indexSoftmax(given: IndexSoftmaxOptions): IndexSoftmaxResult {
   const table = resolveTable(options, 'exp2')
   const wanted = options.normalization === undefined ? 'deferred' : options.normalization
   const normalization = oneOf(wanted, 'normalization', ['integer', 'deferred'])
-  const engine = chooseEngine(options.engine, options.isa)
+  const engine = chooseStepEngine(options.engine, options.isa)
 
   const out = {
     probabilities: allocate(Uint8Array, count, 'scores'),

@@ -1,11 +1,14 @@
 import { failWith } from './checks.js'
+import type { Engine } from './engines.js'
 import { IntAttnError } from './errors.js'
 import {
   type Addon,
   callAddon,
+  firstLine,
   type NativeAttention,
   type NativeRun,
   normalizationCode,
+  type Outcome,
   scopeCode,
   status,
   tableCode,
@@ -16,14 +19,20 @@ import { overlapping, type Problem } from './problem.js'
 import { channelMeans } from './reference/quantize.js'
 import type { Session } from './session.js'
 import type { CheckedTensor } from './tensors.js'
-import { type InstructionSet, pipelines, type StageTimes } from './types.js'
+import { pipelines, type StageTimes } from './types.js'
 
-/** The C++ kernels. */
+type AddonEngine = Exclude<Engine, { name: 'reference' }>
+
+/** An engine in C++. */
 export class NativeSession implements Session {
+  readonly #engine: AddonEngine['name']
   readonly #options: ResolvedOptions
   readonly #attention: NativeAttention
 
-  constructor(addon: Addon, isa: InstructionSet, options: ResolvedOptions) {
+  constructor(engine: AddonEngine, options: ResolvedOptions) {
+    const { name, addon } = engine
+    const isa = engine.name === 'native' ? engine.isa : addon.bestInstructionSet()
+    this.#engine = name
     this.#options = options
     try {
       this.#attention = new addon.Attention({ ...nativeOptions(options), isa })
@@ -59,18 +68,25 @@ export class NativeSession implements Session {
   }
 
   /** Throws what a status stands for. The kernels only name a tensor; what is wrong with it is searched for here. */
-  *#explain(outcome: number, { query, key, value, keyLengths, output }: Problem): Steps<never> {
+  *#explain(outcome: Outcome, { query, key, value, keyLengths, output }: Problem): Steps<never> {
+    const { pipeline, centerValue = false } = this.#options
+    const isAcl = this.#engine === 'acl'
+    if (typeof outcome === 'string') {
+      failWith('ENGINE_FAILED', 'inputs', 'a problem that ComputeLibrary takes', firstLine(outcome))
+    }
     if (outcome === status.outOfMemory) {
-      const expected = 'memory for the packed keys and values and the score strips'
+      const expected = isAcl
+        ? 'memory for scores and probabilities, queryLength * heads / kvHeads rows of keyLength each'
+        : 'memory for the packed keys and values and the score strips'
       failWith('OUT_OF_MEMORY', 'inputs', expected, 'less')
     }
     const tensors = [query, key, value]
     if (outcome >= status.overlapsQuery) overlapping(tensors[outcome - status.overlapsQuery]!.argument)
     const bad = tensors[outcome - status.nonFiniteQuery]!
-    const { pipeline, centerValue = false } = this.#options
     yield* finiteInSteps(bad, pipeline, bad === query ? undefined : keyLengths)
     if (bad === query) {
-      failWith('NON_FINITE', 'query', 'magnitudes whose products stay finite in float32', 'larger ones')
+      const type = isAcl && pipeline === 'fp16' ? 'float16' : 'float32'
+      failWith('NON_FINITE', 'query', `magnitudes whose products stay finite in ${type}`, 'larger ones')
     }
     if (bad === key || (centerValue && (yield* isTooWide(value, keyLengths)))) tooWide(bad.argument)
     return outputOverflows(output.type)

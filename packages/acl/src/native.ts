@@ -9,12 +9,14 @@ import type { ResolvedTable } from './table.js'
 import type { Intermediates, Normalization } from './types.js'
 
 /** Counts changes of this interface, so that an addon built before one is not mistaken for its successor; `addon.cc` has the same. */
-export const interfaceVersion = 1
+export const interfaceVersion = 2
 
 /** The C++ addon. It trusts TypeScript with everything but memory: each array's size is checked again on the other side. */
 export interface Addon {
   /** {@link interfaceVersion} of the sources it was built from. */
   interfaceVersion: number
+  /** Features of this CPU that code here asks for, as Linux names them. */
+  cpuFeatures(): string[]
   /** From the most portable to the fastest. */
   instructionSets(): NativeInstructionSet[]
   /** The fastest instruction set that can run here. */
@@ -114,9 +116,12 @@ export type NativeRun<Result> = (
   times: Float64Array,
 ) => Result
 
+/** A {@link status}, or what the library behind the engine said when it refused or failed. */
+export type Outcome = number | string
+
 export interface NativeAttention {
-  run: NativeRun<Promise<number>>
-  runSync: NativeRun<number>
+  run: NativeRun<Promise<Outcome>>
+  runSync: NativeRun<Outcome>
   memoryBytes(): number
   /** Frees the working memory, after the run under way if there is one. */
   dispose(): void
@@ -131,8 +136,36 @@ export function native(): Addon {
   return loaded
 }
 
-/** The first of the files that loads. */
+/** The native engine, of the first of the files that loads. */
 export function loadAddon(paths: readonly string[]): Addon {
+  const { addon, tried, cause } = firstAddon(paths)
+  if (addon) return addon
+  const build =
+    cause === undefined
+      ? 'build it with `npm run build` at the root of the repository (needs CMake and a C++17 compiler)'
+      : `rebuild it for ${platform} on this machine with \`npm run build\` at the root of the repository`
+  throw new LoaderError(
+    {
+      engine: 'native',
+      platform,
+      detectedFeatures: cpuFeatures() ?? [],
+      requiredFeatures: [],
+      tried,
+      remedies: [build, "ask for engine 'reference' by option or by INTATTN_ENGINE (slow)"],
+    },
+    cause === undefined ? undefined : { cause },
+  )
+}
+
+/** As in `process.platform` and `process.arch`. */
+export const platform = `${process.platform}-${process.arch}`
+
+/** The first file that is an addon of this interface; what became of the files before it, and the first error among them. */
+export function firstAddon(paths: readonly string[]): {
+  addon?: Addon
+  tried: { path: string; reason: string }[]
+  cause?: unknown
+} {
   const require = createRequire(import.meta.url)
   const tried: { path: string; reason: string }[] = []
   let cause: unknown
@@ -143,28 +176,14 @@ export function loadAddon(paths: readonly string[]): Addon {
     }
     try {
       const addon = require(path) as Partial<Addon>
-      if (addon.interfaceVersion === interfaceVersion) return addon as Addon
+      if (addon.interfaceVersion === interfaceVersion) return { addon: addon as Addon, tried }
       throw new Error(`built for interface ${addon.interfaceVersion ?? 0}, expected ${interfaceVersion}`)
     } catch (error) {
       cause ??= error
       tried.push({ path, reason: firstLine(error) })
     }
   }
-  const platform = `${process.platform}-${process.arch}`
-  const build =
-    cause === undefined
-      ? 'build it with `npm run build` at the root of the repository (needs CMake and a C++17 compiler)'
-      : `rebuild it for ${platform} on this machine with \`npm run build\` at the root of the repository`
-  throw new LoaderError(
-    {
-      platform,
-      detectedFeatures: cpuFeatures() ?? [],
-      requiredFeatures: [],
-      tried,
-      remedies: [build, "ask for engine 'reference' by option or by INTATTN_ENGINE (slow)"],
-    },
-    cause === undefined ? undefined : { cause },
-  )
+  return { tried, cause }
 }
 
 /** Runs a call of the addon; what its own checks object to, if TypeScript's let it through, becomes an {@link IntAttnError}. */

@@ -1,5 +1,5 @@
 import { boolean, integer, oneOf, record } from './checks.js'
-import { chooseEngine } from './engines.js'
+import { chooseStepEngine } from './engines.js'
 import { callAddon, scopeCode } from './native.js'
 import { requireFinite, tooWide } from './non-finite.js'
 import { maxHeadDim } from './options.js'
@@ -7,7 +7,7 @@ import { toFloat32 } from './reference/float-tensors.js'
 import { quantizeReference } from './reference/quantize.js'
 import { type Scope, scaleCount } from './scopes.js'
 import { allocate, checkTensor } from './tensors.js'
-import type { EngineName, InstructionSet, Tensor } from './types.js'
+import type { InstructionSet, StepEngineName, Tensor } from './types.js'
 
 /** What {@link quantize} takes. */
 export interface QuantizeOptions {
@@ -18,7 +18,7 @@ export interface QuantizeOptions {
   /** Subtract each (batch, head, channel)'s mean over `length` first. Default false. */
   center?: boolean
   /** As for {@link Attention}. */
-  engine?: EngineName
+  engine?: StepEngineName
   isa?: InstructionSet
 }
 
@@ -44,7 +44,7 @@ export function quantize(given: QuantizeOptions): QuantizeResult {
   integer(dims[3], 'values.dims[3]', 1, maxHeadDim)
   const scope = oneOf<Scope>(options.scope, 'scope', ['tensor', 'head', 'row', 'channel'])
   const center = options.center !== undefined && boolean(options.center, 'center')
-  const engine = chooseEngine(options.engine, options.isa)
+  const engine = chooseStepEngine(options.engine, options.isa)
 
   if (engine.name === 'reference') {
     requireFinite(values, 'fp32')

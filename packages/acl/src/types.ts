@@ -4,8 +4,13 @@ export type Pipeline = 'fp32' | 'fp16' | 'int8' | 'int'
 /** Pipelines in the paper's order: index 0 … 3. */
 export const pipelines: readonly Pipeline[] = ['fp32', 'fp16', 'int8', 'int']
 
-/** Who computes it: C++ kernels of this package, or plain TypeScript (slow; the oracle of every test). */
-export type EngineName = 'native' | 'reference'
+/**
+ * Who computes it: C++ kernels of this package, Arm ComputeLibrary's operators one after the other (arm64; the paper's way, which
+ * stores scores and probabilities whole), or plain TypeScript (slow; the oracle of every test).
+ */
+export type EngineName = 'native' | 'acl' | 'reference'
+/** Engines of {@link quantize} and {@link indexSoftmax}. */
+export type StepEngineName = Exclude<EngineName, 'acl'>
 
 /** Instruction sets of the `native` engine, per architecture from the most portable to the fastest. */
 export const instructionSets = ['scalar', 'avx2', 'avx512vnni', 'neon-dotprod', 'neon-i8mm'] as const
@@ -41,7 +46,10 @@ export interface TableOptions {
 
 /** Options of {@link Attention}; fixed for its life. */
 export interface AttentionOptions extends TableOptions {
-  /** Default `int`. With `fp32`, the native engine rejects scores that overflow float32. */
+  /**
+   * Default `int`. With `fp32`, the native engine rejects scores that overflow float32; engine `acl` stores scores before
+   * `softmaxScale` and rejects those that overflow float32, or float16 with `fp16`.
+   */
   pipeline?: Pipeline
   heads: number
   /** Divides `heads`; default `heads`. Fewer is grouped-query, 1 is multi-query attention. */
@@ -60,7 +68,10 @@ export interface AttentionOptions extends TableOptions {
   smoothKey?: boolean
   /** Subtract V's mean per channel before quantizing and add it back to the output. */
   centerValue?: boolean
-  /** Threads of the native engine, 1 … 256; default: what this process may use. The reference engine uses one. */
+  /**
+   * Threads, 1 … 256; default: what this process may use. Objects of engine `acl` share one pool and take turns; the reference engine
+   * uses one.
+   */
   threads?: number
   /** Default: environment variable INTATTN_ENGINE, else `native`. */
   engine?: EngineName
@@ -137,8 +148,8 @@ export interface AttentionInputs<Output extends FloatTensor = FloatTensor> {
 }
 
 /**
- * Milliseconds, measured inside C++; stage times are averaged over threads. What is missing to `total` is waiting. The
- * reference engine measures only the total.
+ * Milliseconds, measured inside C++; stage times are averaged over threads. What is missing to `total` is waiting. Engine `acl` packs
+ * K and V as parts of `scores` and `values`; its stages follow one another. The reference engine measures only the total.
  */
 export interface StageTimes {
   total: number
@@ -186,8 +197,21 @@ export interface EngineInfo {
   available: boolean
   /** Why it cannot run here. */
   reason?: string
-  /** From the most portable to the fastest; empty for the reference engine. */
+  /** Of the native engine, from the most portable to the fastest. */
   instructionSets: InstructionSetInfo[]
+  /** Engine `acl`, where it was built. */
+  library?: LibraryInfo
+}
+
+/** The ComputeLibrary in engine `acl`. */
+export interface LibraryInfo {
+  version: string
+  /** What it was built for: `linux-arm64`, `darwin-arm64`. */
+  target: string
+  /** Likewise: `armv8.6-a`, `apple-m2`, … */
+  cpu: string
+  /** CPU features that its code uses without asking, as Linux names them. */
+  requires: readonly string[]
 }
 
 /** One instruction set of the native engine and whether it can run here. */

@@ -10,21 +10,22 @@ import {
 } from '../src/index.js'
 import { expectAgreement, floats, forSeeds, referenceRun, runOnce } from './support/agreement.js'
 import { expectIdentical, relativeL2 } from './support/compare.js'
+import { describeEachChoice } from './support/engines.js'
 import { describeEachIsa } from './support/instruction-sets.js'
 import { randomProblem } from './support/problems.js'
 import { Random, seedOf } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
-describeEachIsa('agrees with the reference', (isa) => {
+describeEachChoice('agrees with the reference', (choice) => {
   test.each(pipelines)('%s on random problems', async (pipeline) => {
     await forSeeds(seedOf(1000), 150, (seed) => {
       const { options, inputs } = randomProblem(new Random(seed), { pipeline, maxLength: 150, maxHeadDim: 96 })
       const intermediates = pipeline === 'int' || pipeline === 'int8'
       const wanted = { ...inputs, ...(intermediates && { intermediates }) }
       const expected = referenceRun(options, wanted)
-      using attention = new Attention({ ...options, isa })
-      expectAgreement(attention.runSync(wanted), expected, pipeline)
-      expectAgreement(attention.runSync(inputs), expected, pipeline)
+      using attention = new Attention({ ...options, ...choice })
+      expectAgreement(attention.runSync(wanted), expected, pipeline, choice.engine)
+      expectAgreement(attention.runSync(inputs), expected, pipeline, choice.engine)
     })
   })
 
@@ -32,11 +33,11 @@ describeEachIsa('agrees with the reference', (isa) => {
   test.each(headDims)('headDim %i', (headDim) => {
     for (const pipeline of pipelines) {
       const random = new Random(headDim)
-      const options = { pipeline, heads: 2, kvHeads: 1, headDim, threads: 2, causal: true, isa }
+      const options = { pipeline, heads: 2, kvHeads: 1, headDim, threads: 2, causal: true, ...choice }
       const draw = (heads: number, length: number): Tensor =>
         tensor('float32', [1, heads, length, headDim], random.normals(heads * length * headDim))
       const inputs = { query: draw(2, 37), key: draw(1, 53), value: draw(1, 53) }
-      expectAgreement(runOnce(options, inputs), referenceRun(options, inputs), pipeline)
+      expectAgreement(runOnce(options, inputs), referenceRun(options, inputs), pipeline, choice.engine)
     }
   })
 
@@ -45,14 +46,16 @@ describeEachIsa('agrees with the reference', (isa) => {
     for (const pipeline of pipelines) {
       for (const queryLength of [1, 5, keyLength]) {
         const random = new Random(keyLength * 1000 + queryLength)
-        const options = { pipeline, heads: 1, headDim: 24, threads: 3, causal: keyLength % 2 === 1, isa }
+        const options = { pipeline, heads: 1, headDim: 24, threads: 3, causal: keyLength % 2 === 1, ...choice }
         const draw = (length: number): Tensor => tensor('float32', [1, 1, length, 24], random.normals(length * 24))
         const inputs = { query: draw(queryLength), key: draw(keyLength), value: draw(keyLength) }
-        expectAgreement(runOnce(options, inputs), referenceRun(options, inputs), pipeline)
+        expectAgreement(runOnce(options, inputs), referenceRun(options, inputs), pipeline, choice.engine)
       }
     }
   })
+})
 
+describeEachIsa('steps agree with the reference', (isa) => {
   test('indexSoftmax on random scores', async () => {
     await forSeeds(seedOf(2000), 400, (seed) => {
       const random = new Random(seed)
@@ -103,10 +106,10 @@ describeEachIsa('agrees with the reference', (isa) => {
   })
 })
 
-describeEachIsa('accuracy against float64 attention', (isa) => {
+describeEachChoice('accuracy against float64 attention', (choice) => {
   const bounds: [Pipeline, number][] = [
     ['fp32', 2e-6],
-    ['fp16', 3e-3],
+    ['fp16', choice.engine === 'acl' ? 1e-2 : 3e-3],
     ['int8', 0.2],
     ['int', 0.04],
   ]
@@ -116,7 +119,7 @@ describeEachIsa('accuracy against float64 attention', (isa) => {
     const draw = (heads: number): Tensor =>
       tensor('float32', [1, heads, length, headDim], random.normals(heads * length * headDim))
     const inputs = { query: draw(4), key: draw(2), value: draw(2) }
-    const options = { pipeline, heads: 4, kvHeads: 2, headDim, causal: true, isa, threads: 2 }
+    const options = { pipeline, heads: 4, kvHeads: 2, headDim, causal: true, threads: 2, ...choice }
     const exact = float64Attention({ ...inputs, causal: true })
     expect(relativeL2(floats(runOnce(options, inputs).output), exact)).toBeLessThan(bound)
   })

@@ -13,12 +13,13 @@ import {
   type Tensor,
   weightTable,
 } from '../src/index.js'
+import { describeEachEngine } from './support/engines.js'
 import { errorOf, expectTyped } from './support/errors.js'
 import { tensor } from './support/tensors.js'
 
 type Case = [what: string, change: object, code: string, argument: string]
 
-const engineNames = ['native', 'reference'] as const
+const stepEngineNames = ['native', 'reference'] as const
 const options = { heads: 4, kvHeads: 2, headDim: 8 }
 
 describe('options of Attention', () => {
@@ -121,7 +122,7 @@ describe('environment variables', () => {
   })
 })
 
-describe.each(engineNames)('inputs of Attention, %s engine', (engine) => {
+describeEachEngine('inputs of Attention', (engine) => {
   const queryDims = [2, 4, 3, 8]
   const keyDims = [2, 2, 5, 8]
   const query = tensor('float32', queryDims, new Float32Array(192).fill(0.5))
@@ -354,7 +355,7 @@ describe.each(engineNames)('inputs of Attention, %s engine', (engine) => {
   })
 })
 
-describe.each(engineNames)('arguments of indexSoftmax, %s engine', (engine) => {
+describe.each(stepEngineNames)('arguments of indexSoftmax, %s engine', (engine) => {
   const good = { scores: Int32Array.of(1, 2, 3, 4, 5, 6), rows: 2, cols: 3, logitScale: 0.1, engine }
   const cases: Case[] = [
     ['scores of another class', { scores: new Float32Array(6) }, 'INVALID_ARGUMENT', 'scores'],
@@ -381,7 +382,7 @@ describe.each(engineNames)('arguments of indexSoftmax, %s engine', (engine) => {
   })
 })
 
-describe.each(engineNames)('arguments of quantize, %s engine', (engine) => {
+describe.each(stepEngineNames)('arguments of quantize, %s engine', (engine) => {
   const values = tensor('float32', [1, 1, 2, 3], [1, 2, 3, 4, 5, 6])
   const cases: Case[] = [
     ['no values', { values: undefined }, 'INVALID_ARGUMENT', 'values'],
@@ -419,7 +420,7 @@ describe('arguments of the small functions', () => {
   })
 })
 
-describe.each(engineNames)('results that a type cannot hold, %s engine', (engine) => {
+describeEachEngine('results that a type cannot hold', (engine) => {
   const dims = [1, 1, 2, 8]
   const filled = (value: number) => tensor('float32', dims, new Float32Array(16).fill(value))
   const [query, key] = [filled(0.5), filled(0.5)]

@@ -3,7 +3,6 @@ import {
   Attention,
   type AttentionInputs,
   type AttentionOptions,
-  type EngineName,
   float64Attention,
   type IndexSoftmaxOptions,
   indexSoftmax,
@@ -11,6 +10,7 @@ import {
   quantize,
 } from '../src/index.js'
 import { expectIdentical } from './support/compare.js'
+import { describeEachEngine } from './support/engines.js'
 import { errorOf, expectTyped } from './support/errors.js'
 import { tensor } from './support/tensors.js'
 
@@ -62,7 +62,9 @@ class Float64Liar extends Float64Array {
   }
 }
 
-describe.each<EngineName>(['native', 'reference'])('objects that change while they are read, %s engine', (engine) => {
+describeEachEngine('objects that change while they are read', (engine) => {
+  const step = engine === 'acl' ? {} : { engine }
+
   test('every name is read once', async () => {
     const asked = counting<AttentionOptions>({ ...options, engine, quantization: { query: 'row' }, smoothKey: false })
     using attention = new Attention(asked.object)
@@ -78,11 +80,11 @@ describe.each<EngineName>(['native', 'reference'])('objects that change while th
       rows: 1,
       cols: 2,
       logitScale: 1,
-      engine,
+      ...step,
     })
     indexSoftmax(softmax.object)
     once(softmax.reads)
-    const quantized = counting<QuantizeOptions>({ values: draw(), scope: 'row', engine })
+    const quantized = counting<QuantizeOptions>({ values: draw(), scope: 'row', ...step })
     quantize(quantized.object)
     once(quantized.reads)
   })
@@ -140,19 +142,19 @@ describe.each<EngineName>(['native', 'reference'])('objects that change while th
 
   test('the logitScale getter of indexSoftmax detaches the scores', async () => {
     const scores = Int32Array.of(1, 2, 3, 4)
-    const bad = withGetter({ scores, rows: 2, cols: 2, logitScale: 1, engine }, 'logitScale', () => detach(scores))
+    const bad = withGetter({ scores, rows: 2, cols: 2, logitScale: 1, ...step }, 'logitScale', () => detach(scores))
     expectTyped(await errorOf(() => indexSoftmax(bad)), 'SHAPE_MISMATCH', 'scores')
   })
 
   test('the dims getter of quantize detaches the data', async () => {
     const values = draw()
     const bad = withGetter(values, 'dims', () => detach(values.data))
-    expectTyped(await errorOf(() => quantize({ values: bad, scope: 'row', engine })), 'SHAPE_MISMATCH', 'values.data')
+    expectTyped(await errorOf(() => quantize({ values: bad, scope: 'row', ...step })), 'SHAPE_MISMATCH', 'values.data')
   })
 
   test('subclasses are read by index', () => {
     const scores = Int32Array.from({ length: 8 }, (_, i) => i * i)
-    const common = { scores, rows: 4, cols: 2, engine }
+    const common = { scores, rows: 4, cols: 2, ...step }
     const truth = indexSoftmax({ ...common, logitScale: Float64Array.of(0.1, 0.2, 0.3, 0.4) })
     const told = indexSoftmax({ ...common, logitScale: Float64Liar.of(0.1, 0.2, 0.3, 0.4) })
     expectIdentical(told.probabilities, truth.probabilities, 'probabilities')

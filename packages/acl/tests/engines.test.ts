@@ -8,14 +8,17 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { engines, instructionSets, LoaderError } from '../src/index.js'
 import { type Addon, callAddon, loadAddon } from '../src/native.js'
 import { compiledApi } from './support/compile.js'
+import { threadedEngines } from './support/engines.js'
 import { errorOf, expectTyped } from './support/errors.js'
 
 /** Of child processes: both colour variables together make Node print a warning. */
-const { FORCE_COLOR: _, NO_COLOR: __, ...env } = process.env
+const { FORCE_COLOR: _, NO_COLOR: __, ...environment } = process.env
 
 describe('engines', () => {
   test('are listed with their instruction sets, and why any cannot run here', () => {
-    const [native, reference] = engines()
+    const [native, acl, reference] = engines()
+    expect(acl!.name).toBe('acl')
+    expect(acl!.reason === undefined).toBe(acl!.available)
     expect(reference).toEqual({ name: 'reference', available: true, instructionSets: [] })
     expect(native).toMatchObject({ name: 'native', available: true })
     const names = native!.instructionSets.map(({ name }) => name)
@@ -41,6 +44,7 @@ describe('an addon that does not load', () => {
     const missing = join(folder, 'missing.node')
     const error = expectTyped(await errorOf(() => loadAddon([missing, broken])), 'UNAVAILABLE', 'engine') as LoaderError
     expect(error).toBeInstanceOf(LoaderError)
+    expect(error.engine).toBe('native')
     expect(error.platform).toBe(`${process.platform}-${process.arch}`)
     expect(error.tried.map(({ path }) => path)).toEqual([missing, broken])
     expect(error.tried[0]!.reason).toBe('no such file')
@@ -74,16 +78,17 @@ describe('an addon that does not load', () => {
          console.log(error.tried[0].reason)
        }
        console.log(new Attention({ ...options, engine: 'reference' }).engine)
-       const [native, reference] = engines()
+       const [native, , reference] = engines()
        console.log([native.available, native.reason.includes('no such file'), reference.available].join(' '))`,
     )
-    const { stdout, stderr } = spawnSync(process.execPath, [orphan], { encoding: 'utf8', env })
+    const { stdout, stderr } = spawnSync(process.execPath, [orphan], { encoding: 'utf8', env: environment })
     expect(stderr).toBe('')
     expect(stdout).toBe('no such file\nreference\nfalse true true\n')
   })
 })
 
-describe('processes', () => {
+describe.each(threadedEngines)('processes, %s engine', (engine) => {
+  const env = { ...environment, INTATTN_ENGINE: engine }
   const run = (body: string) => {
     const code = `import { Worker } from 'node:worker_threads'
       import { Attention } from ${JSON.stringify(compiledApi.href)}

@@ -10,6 +10,7 @@ import {
 } from '../src/index.js'
 import { expectAgreement, floats, forSeeds, referenceRun } from './support/agreement.js'
 import { expectIdentical } from './support/compare.js'
+import { choices } from './support/engines.js'
 import { errorOf, expectTyped } from './support/errors.js'
 import { availableIsas } from './support/instruction-sets.js'
 import { randomProblem } from './support/problems.js'
@@ -36,13 +37,13 @@ describe('fuzz', () => {
     await forSeeds(seed, 9000, async (s) => {
       const random = new Random(s)
       const { options, inputs } = randomProblem(random, small)
-      const withIsa = { ...options, isa: random.pick(availableIsas) }
+      const choice = random.pick(choices)
       const { pipeline } = options
       const integers = (pipeline === 'int' || pipeline === 'int8') && random.chance(0.5)
       const wanted = { ...inputs, ...(integers && { intermediates: true }) }
-      const actual = await attempt(random, withIsa, wanted)
+      const actual = await attempt(random, { ...options, ...choice }, wanted)
       expect(Array.from(floats(actual.output)).every(Number.isFinite)).toBe(true)
-      expectAgreement(actual, referenceRun(options, wanted), pipeline ?? 'int')
+      expectAgreement(actual, referenceRun(options, wanted), pipeline ?? 'int', choice.engine)
     })
   })
 

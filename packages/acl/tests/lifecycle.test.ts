@@ -4,23 +4,22 @@ import {
   Attention,
   type AttentionInputs,
   type AttentionOptions,
-  type EngineName,
   type Float32Tensor,
   type FloatTensor,
   type Tensor,
 } from '../src/index.js'
 import { expectIdentical } from './support/compare.js'
+import { describeEachEngine } from './support/engines.js'
 import { errorOf, expectTyped } from './support/errors.js'
 import { Random } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
-const engineNames: readonly EngineName[] = ['native', 'reference']
 const dims = [1, 2, 60, 16]
 const random = new Random(3)
 const draw = () => tensor('float32', dims, random.normals(1920))
 const inputs = { query: draw(), key: draw(), value: draw() }
 
-describe.each(engineNames)('life of an Attention, %s engine', (engine) => {
+describeEachEngine('life of an Attention', (engine) => {
   const options: AttentionOptions = { heads: 2, headDim: 16, engine }
 
   test('runs of one object follow one another', async () => {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Attention, indexSoftmax, quantize } from '../src/index.js'
 import { expectClose, expectIdentical } from './support/compare.js'
+import { describeEachChoice } from './support/engines.js'
 import { describeEachIsa } from './support/instruction-sets.js'
 import { attentionCases, indexSoftmaxCases, inputsOf, optionsOf, tableOf } from './support/vectors.js'
 
@@ -22,11 +23,11 @@ describeEachIsa('IndexSoftmax vectors', (isa) => {
   })
 })
 
-describeEachIsa('attention vectors', (isa) => {
+describeEachChoice('attention vectors', (choice) => {
   test.each(attentionCases)('$name', (vector) => {
     for (const threads of [1, 2, 3, 7]) {
-      using attention = new Attention({ ...optionsOf(vector), isa, threads })
-      expect(attention).toMatchObject({ engine: 'native', isa })
+      using attention = new Attention({ ...optionsOf(vector), ...choice, threads })
+      expect(attention).toMatchObject({ engine: 'native', ...choice })
       const { output, intermediates } = attention.runSync({ ...inputsOf(vector), intermediates: true })
       const integers = ['queryInt8', 'keyInt8', 'valueInt8', 'scores', 'probabilities', 'rowSum', 'lost'] as const
       for (const name of integers) expectIdentical(intermediates![name]!, vector[name], `${threads} threads: ${name}`)

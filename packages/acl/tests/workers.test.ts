@@ -4,21 +4,22 @@ import { expect, test } from 'vitest'
 import { Attention } from '../src/index.js'
 import { expectIdentical } from './support/compare.js'
 import { compiledApi } from './support/compile.js'
+import { describeEachEngine, threadedEngines } from './support/engines.js'
 import { Random } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
-const options = { heads: 4, kvHeads: 2, headDim: 48, causal: true, threads: 2 }
+const common = { heads: 4, kvHeads: 2, headDim: 48, causal: true, threads: 2 }
 const random = new Random(5)
 const draw = (heads: number, length: number) =>
   tensor('float32', [1, heads, length, 48], random.normals(heads * length * 48))
 const inputs = { query: draw(4, 120), key: draw(2, 120), value: draw(2, 120) }
 
-function start(body: string, workerData: object = {}): Worker {
+function start(body: string, workerData: object): Worker {
   const source = `
     const { parentPort, workerData } = require('node:worker_threads')
     const work = async ({ Attention, engines }) => { ${body} }
     import(${JSON.stringify(compiledApi.href)}).then(work)`
-  return new Worker(source, { eval: true, workerData: { options, inputs, ...workerData } })
+  return new Worker(source, { eval: true, workerData: { inputs, ...workerData } })
 }
 
 /** The first message of a worker; its errors reject. */
@@ -37,70 +38,82 @@ const runMany = `
   }
   parentPort.postMessage(outputs)`
 
-test('several worker threads compute at once, and the main thread too', async () => {
-  using attention = new Attention(options)
-  const expected = attention.runSync(inputs).output.data as Float32Array
-  const workers = Array.from({ length: 4 }, () => start(runMany, { runs: 10 }))
-  const main = Promise.all(Array.from({ length: 20 }, () => attention.run(inputs)))
-  for (const outputs of await Promise.all(workers.map(messageOf))) {
-    expect(outputs).toHaveLength(30)
-    for (const output of outputs as Float32Array[]) expectIdentical(output, expected, 'output of a worker')
-  }
-  for (const { output } of await main) expectIdentical(output.data as Float32Array, expected, 'output of main')
-})
+describeEachEngine(
+  'threads',
+  (engine) => {
+    const options = { ...common, engine }
 
-test('shared memory goes to a worker and comes back filled', async () => {
-  using attention = new Attention(options)
-  const expected = attention.runSync(inputs).output.data as Float32Array
-  const share = (values: Float32Array) => {
-    const data = new Float32Array(new SharedArrayBuffer(values.byteLength))
-    data.set(values)
-    return data
-  }
-  const shared = Object.fromEntries(
-    Object.entries(inputs).map(([name, t]) => [name, { ...t, data: share(t.data as Float32Array) }]),
-  )
-  const output = { ...inputs.query, data: share(new Float32Array(expected.length)) }
-  const worker = start(
-    `const attention = new Attention(workerData.options)
-     await attention.run({ ...workerData.shared, output: workerData.output })
-     parentPort.postMessage('done')`,
-    { shared, output },
-  )
-  expect(await messageOf(worker)).toBe('done')
-  expectIdentical(output.data, expected, 'output')
-})
-
-test('workers end in the middle of a run without harm', async () => {
-  const long = (length: number) => ({ type: 'float32', dims: [1, 2, length, 64], data: new Float32Array(length * 128) })
-  const heavy = { query: long(1500), key: long(1500), value: long(1500) }
-  const body = `
-    const attention = new Attention({ heads: 2, headDim: 64, threads: 2, pipeline: workerData.pipeline })
-    const run = () => attention.run(workerData.heavy).then(run)
-    run()
-    parentPort.postMessage('running')
-    if (workerData.exits) process.exit(0)`
-  for (const pipeline of ['int', 'fp32']) {
-    for (const exits of [false, true]) {
-      for (let i = 0; i < 3; i++) {
-        const worker = start(body, { heavy, pipeline, exits })
-        const exit = once(worker, 'exit') // may come in the same turn as the message
-        expect(await messageOf(worker)).toBe('running')
-        if (exits) await exit
-        else await worker.terminate()
+    test('several worker threads compute at once, and the main thread too', async () => {
+      using attention = new Attention(options)
+      const expected = attention.runSync(inputs).output.data as Float32Array
+      const workers = Array.from({ length: 4 }, () => start(runMany, { options, runs: 10 }))
+      const main = Promise.all(Array.from({ length: 20 }, () => attention.run(inputs)))
+      for (const outputs of await Promise.all(workers.map(messageOf))) {
+        expect(outputs).toHaveLength(30)
+        for (const output of outputs as Float32Array[]) expectIdentical(output, expected, 'output of a worker')
       }
-    }
-  }
-  using attention = new Attention(options)
-  attention.runSync(inputs)
-})
+      for (const { output } of await main) expectIdentical(output.data as Float32Array, expected, 'output of main')
+    })
 
-test('a worker that leaves objects behind ends cleanly', async () => {
-  const body = `
-    for (let i = 0; i < 20; i++) new Attention(workerData.options).runSync(workerData.inputs)
-    parentPort.postMessage(engines()[0].available)`
-  const worker = start(body)
-  const exit = once(worker, 'exit')
-  expect(await messageOf(worker)).toBe(true)
-  expect((await exit)[0]).toBe(0)
-})
+    test('shared memory goes to a worker and comes back filled', async () => {
+      using attention = new Attention(options)
+      const expected = attention.runSync(inputs).output.data as Float32Array
+      const share = (values: Float32Array) => {
+        const data = new Float32Array(new SharedArrayBuffer(values.byteLength))
+        data.set(values)
+        return data
+      }
+      const shared = Object.fromEntries(
+        Object.entries(inputs).map(([name, t]) => [name, { ...t, data: share(t.data as Float32Array) }]),
+      )
+      const output = { ...inputs.query, data: share(new Float32Array(expected.length)) }
+      const worker = start(
+        `const attention = new Attention(workerData.options)
+       await attention.run({ ...workerData.shared, output: workerData.output })
+       parentPort.postMessage('done')`,
+        { options, shared, output },
+      )
+      expect(await messageOf(worker)).toBe('done')
+      expectIdentical(output.data, expected, 'output')
+    })
+
+    test('workers end in the middle of a run without harm', async () => {
+      const long = (length: number) => ({
+        type: 'float32',
+        dims: [1, 2, length, 64],
+        data: new Float32Array(length * 128),
+      })
+      const heavy = { query: long(1500), key: long(1500), value: long(1500) }
+      const body = `
+      const attention = new Attention({ heads: 2, headDim: 64, threads: 2, pipeline: workerData.pipeline, engine: workerData.engine })
+      const run = () => attention.run(workerData.heavy).then(run)
+      run()
+      parentPort.postMessage('running')
+      if (workerData.exits) process.exit(0)`
+      for (const pipeline of ['int', 'fp32']) {
+        for (const exits of [false, true]) {
+          for (let i = 0; i < 3; i++) {
+            const worker = start(body, { heavy, pipeline, exits, engine })
+            const exit = once(worker, 'exit') // may come in the same turn as the message
+            expect(await messageOf(worker)).toBe('running')
+            if (exits) await exit
+            else await worker.terminate()
+          }
+        }
+      }
+      using attention = new Attention(options)
+      attention.runSync(inputs)
+    })
+
+    test('a worker that leaves objects behind ends cleanly', async () => {
+      const body = `
+      for (let i = 0; i < 20; i++) new Attention(workerData.options).runSync(workerData.inputs)
+      parentPort.postMessage(engines()[0].available)`
+      const worker = start(body, { options })
+      const exit = once(worker, 'exit')
+      expect(await messageOf(worker)).toBe(true)
+      expect((await exit)[0]).toBe(0)
+    })
+  },
+  threadedEngines,
+)

@@ -1,0 +1,61 @@
+#include "engines/compute_library/attention.h"
+
+#include <exception>
+#include <new>
+
+#include "engines/compute_library/float_sequence.h"
+#include "engines/compute_library/quantized_sequence.h"
+#include "engines/compute_library/threads.h"
+#include "intattn/stage_clock.h"
+#include "kernels.h"
+
+namespace intattn::compute_library {
+
+class Attention::State {
+public:
+  explicit State(const AttentionOptions& options)
+      : options_(options), clock_(1), float_(options_, kernels_of(options.isa)),
+        quantized_(options_, kernels_of(options.isa)) {}
+
+  Status run(const AttentionArguments& arguments, StageTimes* times) {
+    Threads threads(options_.threads);
+    clock_.start();
+    const bool floating = options_.pipeline == Pipeline::fp32 || options_.pipeline == Pipeline::fp16;
+    const Status status =
+        floating ? float_.run(arguments, threads, clock_) : quantized_.run(arguments, threads, clock_);
+    if (times)
+      *times = clock_.stop();
+    return status;
+  }
+
+  std::size_t memory_bytes() const { return float_.memory_bytes() + quantized_.memory_bytes(); }
+
+private:
+  const AttentionOptions options_;
+  StageClock clock_; // stages follow one another, whatever the number of threads
+  FloatSequence float_;
+  QuantizedSequence quantized_;
+};
+
+Attention::Attention(const AttentionOptions& options) : state_(std::make_unique<State>(options)) {}
+Attention::~Attention() = default;
+
+Outcome Attention::run(const AttentionArguments& arguments, StageTimes* times) noexcept {
+  try {
+    try {
+      return {state_->run(arguments, times), {}};
+    } catch (const std::bad_alloc&) {
+      return {Status::out_of_memory, {}};
+    } catch (const std::exception& error) {
+      return {Status::ok, error.what()};
+    } catch (...) {
+      return {Status::ok, "an exception without a message"};
+    }
+  } catch (...) { // no memory for the message
+    return {Status::out_of_memory, {}};
+  }
+}
+
+std::size_t Attention::memory_bytes() const { return state_->memory_bytes(); }
+
+} // namespace intattn::compute_library

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+
+#include "driver/aligned_buffer.h"
+#include "driver/problem.h"
+#include "engines/compute_library/operators.h"
+#include "engines/compute_library/threads.h"
+#include "intattn/stage_clock.h"
+#include "kernels.h"
+#include "numerics/scale.h"
+
+namespace intattn::compute_library {
+
+/// What the runs of all pipelines share. A unit is one (batch, kvHead); the query rows of all its heads follow one
+/// another in memory, and are one operand.
+struct UnitRun {
+  /// Rows that conversions and checks take at a time.
+  static constexpr std::size_t block_rows = 64;
+
+  UnitRun(const AttentionOptions& options, const AttentionArguments& arguments, const Kernels& kernels,
+          Threads& threads, StageClock& clock)
+      : options(options), arguments(arguments), kernels(kernels), threads(threads), clock(clock),
+        problem(options, arguments), unit_rows(problem.group() * problem.query_length) {}
+
+  const AttentionOptions& options;
+  const AttentionArguments& arguments;
+  const Kernels& kernels;
+  Threads& threads;
+  StageClock& clock;
+  const Problem problem;
+  const std::size_t unit_rows;
+
+  double softmax_scale() const {
+    return options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(problem.dim));
+  }
+
+  /// First of the unit's query rows.
+  std::size_t first_row(std::size_t unit) const { return unit * unit_rows; }
+  std::size_t first_key(std::size_t unit) const { return unit * problem.key_length; }
+  /// Keys that a unit's query row sees.
+  std::size_t visible(std::size_t unit, std::size_t row) const {
+    return problem.visible(unit, row % problem.query_length);
+  }
+
+  /// Query rows that operators take at a time: all, unless a matrix of them would exceed the library's largest tensor.
+  std::size_t rows_at_a_time(std::size_t keys) const {
+    const std::size_t most = std::max<std::size_t>(1, max_tensor_bytes / (4 * std::max(keys, problem.dim)));
+    return divide_up(unit_rows, divide_up(unit_rows, most));
+  }
+  /// Largest scores matrix among the units, in elements.
+  std::size_t most_scores() const {
+    std::size_t most = 0;
+    for (std::size_t unit = 0; unit < problem.units(); ++unit)
+      if (const std::size_t keys = problem.keys_of_unit(unit))
+        most = std::max(most, rows_at_a_time(keys) * keys);
+    return most;
+  }
+
+  /// The first failure is the one that is told.
+  void fail(Status status) {
+    int none = int(Status::ok);
+    status_.compare_exchange_strong(none, int(status), std::memory_order_relaxed);
+  }
+  Status status() const { return Status(status_.load(std::memory_order_relaxed)); }
+  bool failed() const { return status() != Status::ok; }
+
+  /// Calls work(first, count) for blocks of query rows.
+  template <class Work> void for_query_blocks(const Work& work) {
+    const std::size_t rows = problem.units() * unit_rows;
+    threads.for_parts(rows, block_rows, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t row = begin; row < end; row += block_rows)
+        work(row, std::min(block_rows, end - row));
+    });
+  }
+
+  /// Calls work(unit, key, count) for blocks of the keys that are there.
+  template <class Work> void for_key_blocks(const Work& work) {
+    const std::size_t blocks = divide_up(problem.key_length, block_rows);
+    threads.for_parts(problem.units() * blocks, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const std::size_t unit = i / blocks, key = i % blocks * block_rows, keys = problem.keys_of_unit(unit);
+        if (key < keys)
+          work(unit, key, std::min(block_rows, keys - key));
+      }
+    });
+  }
+
+  void* output_row(std::size_t row) const {
+    const std::size_t bytes = arguments.output_type == ElementType::float32 ? 4 : 2;
+    return static_cast<unsigned char*>(arguments.output) + row * problem.dim * bytes;
+  }
+  void store_zeros(std::size_t row, std::size_t count) const {
+    const std::size_t bytes = arguments.output_type == ElementType::float32 ? 4 : 2;
+    std::memset(output_row(row), 0, count * problem.dim * bytes);
+  }
+
+private:
+  std::atomic<int> status_{int(Status::ok)};
+};
+
+} // namespace intattn::compute_library
