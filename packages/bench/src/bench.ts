@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os'
-import { Attention, type StageTimes } from '@intattn/acl'
+import { Attention, engines, type StageTimes } from '@intattn/acl'
 import { type Accuracy, compare, exactAttention } from './accuracy.js'
 import { type CallOverhead, measureCallOverhead } from './call-overhead.js'
 import { checkProblems, checkReference } from './check.js'
 import type { Options } from './cli.js'
-import { type OwnContender, openContender, type Variant, variants } from './contenders.js'
+import { type Choice, type OwnContender, openContender, type Variant, variants } from './contenders.js'
 import { type Input, usefulMacs } from './input.js'
 import { type Contender, interleave, planRounds, type Turn } from './measure.js'
 import { loadOnnxruntime, type Peer, type PeerContender } from './peers/onnxruntime.js'
@@ -17,15 +17,26 @@ import { medianOf, summarize } from './statistics.js'
 /** Rest before each turn with several threads: longer than ours spin after a run, about 0.2 ms. */
 const PAUSE_MS = 0.5
 
+/** The engines of the flags; without: the one the environment names, else the native one, and ComputeLibrary where it runs. */
+function choicesOf({ engines: asked, isa }: Options): Choice[] {
+  const native = isa ? { isa } : {}
+  if (asked) return asked.map((engine) => (engine === 'native' ? { engine, ...native } : { engine }))
+  const beside = engines().some(({ name, available }) => name === 'acl' && available) && !isa
+  return process.env.INTATTN_ENGINE || !beside ? [native] : [{ engine: 'native' }, { engine: 'acl' }]
+}
+
 function plannedVariants(options: Options): Variant[] {
-  const { pipelines, preset, engine, isa, threads = [Math.min(256, availableParallelism())] } = options
-  const asked = { ...(engine && { engine }), ...(isa && { isa }) }
+  const { pipelines, preset, threads = [Math.min(256, availableParallelism())] } = options
+  const choices = choicesOf(options)
   // An engine that cannot run here is told of before anything is read or made.
-  const probe = new Attention({ heads: 1, headDim: 1, threads: 1, ...asked })
-  probe.dispose()
-  const isReference = probe.engine === 'reference'
+  const names = choices.map((choice) => {
+    const probe = new Attention({ heads: 1, headDim: 1, threads: 1, ...choice })
+    probe.dispose()
+    return probe.engine
+  })
+  const isReference = names.includes('reference')
   if (isReference) checkReference(options)
-  return variants(pipelines, isReference ? [1] : threads, preset).map((variant) => ({ ...variant, ...asked }))
+  return variants(pipelines, isReference ? [1] : threads, choices, preset)
 }
 
 /** What runs on one input. */
@@ -120,11 +131,15 @@ async function measureInput(
       callOverheadUs: 1000 * medianOf(ownTurns.map(({ callOverheadMs = 0 }) => callOverheadMs)),
       memoryBytes: contender.memoryBytes,
       ratioToFp32: null,
+      ratioToAclFp16: null,
     }
   })
   for (const result of results) {
-    const fp32 = results.find(({ pipeline, threads }) => pipeline === 'fp32' && threads === result.threads)
+    const rivals = results.filter(({ threads }) => threads === result.threads)
+    const fp32 = rivals.find(({ pipeline, engine }) => pipeline === 'fp32' && engine === result.engine)
+    const aclFp16 = rivals.find(({ pipeline, engine }) => pipeline === 'fp16' && engine === 'acl')
     if (fp32) result.ratioToFp32 = fp32.medianMs / result.medianMs
+    if (aclFp16) result.ratioToAclFp16 = aclFp16.medianMs / result.medianMs
   }
   const peerResults = peers.map(({ threads, contender }): PeerResult => {
     const { name, version } = contender
@@ -158,7 +173,10 @@ export async function bench(
   const peer = options.peer && (await loadOnnxruntime())
   const shapes = inputs.map(({ shape }) => shape)
   checkProblems(shapes, planned, peer)
-  const callOverheadUs = await measureCallOverhead(planned.at(-1)!, shapes[0]!.headDim)
+  const callOverheadUs = await measureCallOverhead(
+    planned.findLast(({ engine }) => engine !== 'acl') ?? planned[0]!,
+    shapes[0]!.headDim,
+  )
   const tables: TableResult[] = []
   for (const { make } of inputs) {
     const input = make()

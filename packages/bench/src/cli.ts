@@ -12,6 +12,7 @@ import { Command, CommanderError } from 'commander'
 import { type Synthetic, synthetics } from './synthetic.js'
 import { UsageError } from './usage-error.js'
 
+const engineNames = ['native', 'acl', 'reference'] as const satisfies readonly EngineName[]
 const inputTypes = ['float32', 'float16', 'int8'] as const satisfies readonly TensorType[]
 
 /** What the flags ask for; what is absent is chosen by the benchmark. */
@@ -25,7 +26,8 @@ export interface Options {
   warmup?: number
   runs?: number
   threads?: readonly number[]
-  engine?: EngineName
+  /** Several are rows beside each other. */
+  engines?: readonly EngineName[]
   isa?: InstructionSet
   preset?: Preset
   /** Path of a safetensors file. */
@@ -51,6 +53,7 @@ Pipelines: 0 fp32, 1 fp16, 2 int8 (int8 products, float softmax), 3 int (integer
 Examples:
   npm run bench
   npm run bench -- --L 1024,4096 --d 128 --threads 1 --peer onnxruntime
+  npm run bench -- --L 1024 --d 128 --threads 1 --engine native,acl
   npm run bench -- --pipe 3 --L 2048 --threads 1,2 --json result.json
   npm run -s bench -- --json -      (-s: without it npm prints lines of its own)`
 
@@ -80,6 +83,11 @@ function pipelineList(text: string): Pipeline[] {
   return pipelines.filter((_, index) => chosen.includes(index))
 }
 
+function engineList(text: string): EngineName[] {
+  const asked = text.split(',').map((item) => oneOf('--engine', item.trim(), engineNames))
+  return engineNames.filter((name) => asked.includes(name))
+}
+
 function createCommand(): Command {
   const command = new Command('intattn-bench')
     .description('Measures integer attention beside the baselines: latency, accuracy, speed-up.')
@@ -104,7 +112,11 @@ function createCommand(): Command {
   number('--warmup', 'unmeasured rounds (default: 10, fewer when slow)', 0, 1_000_000)
   number('--runs', 'measured rounds (default: 100, fewer when slow)', 1, 1_000_000)
   list('--threads', 'threads (default: all)', 1, 256)
-  choice('--engine', 'who computes', ['native', 'reference'])
+  command.option(
+    '--engine <list>',
+    `who computes, some of ${engineNames.join(', ')} (default: native, and acl where it runs)`,
+    engineList,
+  )
   choice('--isa', 'instruction set of the native engine (default: the fastest here)', instructionSets)
   choice('--preset', 'of int8 and int (default: paper, and int also with precise)', ['paper', 'precise'])
   command.option('--input <file>', 'safetensors file with query, key and value [batch, heads, length, headDim]')
@@ -137,7 +149,7 @@ function usageErrorOf(error: CommanderError, command: Command): UsageError {
 export const isQuantized = (pipeline: Pipeline): boolean => pipeline === 'int8' || pipeline === 'int'
 
 function checkTogether(options: Options): void {
-  const { input, synthetic, heads, kvHeads, inputType, engine, isa, preset } = options
+  const { input, synthetic, heads, kvHeads, inputType, engines, isa, preset } = options
   if (input !== undefined && synthetic !== undefined) {
     throw new UsageError('--synthetic', 'no --input beside it', `--input '${input}'`)
   }
@@ -150,8 +162,11 @@ function checkTogether(options: Options): void {
   if (preset !== undefined && !options.pipelines.some(isQuantized)) {
     throw new UsageError('--preset', 'the pipeline 2 or 3 beside it', `'${preset}'`)
   }
-  if (engine === 'reference' && isa !== undefined) {
-    throw new UsageError('--isa', 'no --engine reference beside it', `'${isa}'`)
+  if (engines && !engines.includes('native') && isa !== undefined) {
+    throw new UsageError('--isa', `no --engine ${engines} beside it`, `'${isa}'`)
+  }
+  if (engines?.includes('reference') && engines.length > 1) {
+    throw new UsageError('--engine', 'reference, which is no contender in speed, by itself', `'${engines}'`)
   }
 }
 
@@ -171,12 +186,13 @@ export function parseFlags(flags: readonly string[]): Options | undefined {
     if (error.exitCode === 0) return undefined
     throw usageErrorOf(error, command)
   }
-  const { pipe, L, d, ...others } = command.opts()
+  const { pipe, L, d, engine, ...others } = command.opts()
   const inputType = others.inputType ?? 'float32'
   const options: Options = {
     ...others,
     ...(L && { lengths: L }),
     ...(d && { headDims: d }),
+    ...(engine && { engines: engine }),
     pipelines: pipe ?? (inputType === 'int8' ? pipelines.filter(isQuantized) : pipelines),
     inputType,
     seed: others.seed ?? 1,

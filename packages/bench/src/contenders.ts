@@ -36,19 +36,29 @@ export interface OwnContender extends Contender {
   dispose(): void
 }
 
+/** What an engine is asked for; with neither, the library chooses. */
+export type Choice = Pick<Variant, 'engine' | 'isa'>
+
 /**
- * The rows of a table: each pipeline for each number of threads. Without a preset, `int8` and `int` run as in the paper,
- * and `int` a second time with `precise`.
+ * The rows of a table: each pipeline of each engine for each number of threads. Without a preset, `int8` and `int` run as
+ * in the paper, and `int` a second time with `precise`.
  */
-export function variants(pipelines: readonly Pipeline[], threads: readonly number[], preset?: Preset): Variant[] {
+export function variants(
+  pipelines: readonly Pipeline[],
+  threads: readonly number[],
+  choices: readonly Choice[],
+  preset?: Preset,
+): Variant[] {
   const presetsOf = (pipeline: Pipeline): (Preset | null)[] => {
     if (pipeline === 'fp32' || pipeline === 'fp16') return [null]
     if (preset) return [preset]
     return pipeline === 'int' ? ['paper', 'precise'] : ['paper']
   }
   return threads.flatMap((count) =>
-    pipelines.flatMap((pipeline) =>
-      presetsOf(pipeline).map((chosen) => ({ pipeline, preset: chosen, threads: count })),
+    choices.flatMap((choice) =>
+      pipelines.flatMap((pipeline) =>
+        presetsOf(pipeline).map((chosen) => ({ ...choice, pipeline, preset: chosen, threads: count })),
+      ),
     ),
   )
 }
@@ -72,9 +82,11 @@ const toFloat16 = ({ dims, data }: Tensor): Tensor => ({
 /** Quantizes as the attention itself would, but for `centerValue`, which would have to be undone in the output. */
 function toInt8({ query, key, value }: ReturnType<typeof tensorsOf>, { engine, isa, options }: Attention) {
   const { quantization, smoothKey = false } = options
+  // Quantizing is the native engine's also where ComputeLibrary computes.
+  const quantizer = engine === 'acl' ? 'native' : engine
   if (!quantization) throw new TypeError(`pipeline ${options.pipeline} takes no int8`)
   const convert = (values: Tensor, scope: 'tensor' | 'head' | 'row' | 'channel', center: boolean): Tensor => {
-    const { quantized, scale } = quantize({ values, scope, center, engine, ...(isa && { isa }) })
+    const { quantized, scale } = quantize({ values, scope, center, engine: quantizer, ...(isa && { isa }) })
     return { type: 'int8', dims: values.dims, data: quantized, scale }
   }
   return {

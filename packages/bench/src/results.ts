@@ -43,8 +43,10 @@ export interface Result extends Timing {
   callOverheadUs: number
   /** Working memory beside inputs and output. */
   memoryBytes: number
-  /** fp32's median over this one, same threads; null when fp32 was not measured. */
+  /** fp32's median over this one, same engine and threads; null when fp32 was not measured. */
   ratioToFp32: number | null
+  /** The median of ComputeLibrary's fp16, the paper's baseline, over this one, same threads; null when not measured. */
+  ratioToAclFp16: number | null
 }
 
 /** A peer. Times are measured from JavaScript and include `callOverheadMs`. */

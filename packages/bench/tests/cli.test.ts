@@ -124,6 +124,7 @@ const result = {
   callOverheadUs: finite,
   memoryBytes: finite,
   ratioToFp32: positive,
+  ratioToAclFp16: null,
 }
 const rows = [
   { pipeline: 'fp32', preset: null },
@@ -455,7 +456,7 @@ describe('errors', () => {
     [['--threads', '257'], /^argument --threads: expected an integer 1 … 256, received '257'/],
     [['--seed', '4294967296'], /^argument --seed: expected an integer 0 … 4294967295/],
     [['--pipe', '4'], /^argument --pipe: expected some of 0, 1, 2, 3, or all, received '4'/],
-    [['--engine', 'gpu'], /^argument --engine: expected one of native, reference, received 'gpu'/],
+    [['--engine', 'gpu'], /^argument --engine: expected one of native, acl, reference, received 'gpu'/],
     [['--isa', 'mmx'], /^argument --isa: expected one of scalar, .*, received 'mmx'/],
     [['--isa', 'scalar', '--engine', 'reference'], /^argument --isa: expected no --engine reference/],
     [['--L', '8'], /^argument INTATTN_ENGINE: expected .*received 'gpu'/, { environment: { INTATTN_ENGINE: 'gpu' } }],

@@ -74,6 +74,7 @@ const ownColumn = (head: string, own: (result: Result) => string): Column => ({ 
 function columnsOf({ results, peers }: TableResult): { names: Column[]; numbers: Column[] } {
   const severalThreads = new Set(results.map(({ threads }) => threads)).size > 1
   const [peer] = peers
+  const besideAcl = results.some(({ ratioToAclFp16 }) => ratioToAclFp16 !== null)
   return {
     names: [
       { head: 'pipeline', own: ({ pipeline }) => pipeline, peer: () => 'fp32' },
@@ -88,6 +89,7 @@ function columnsOf({ results, peers }: TableResult): { names: Column[]; numbers:
       column('p95 ms', ({ p95Ms, runs }) => (runs < MIN_SAMPLES_FOR_P95 ? NONE : milliseconds(p95Ms))),
       column('GMAC/s', ({ gmacPerSecond }) => gmacPerSecond.toFixed(1)),
       ownColumn('x fp32', ({ ratioToFp32 }) => ratio(ratioToFp32)),
+      ...(besideAcl ? [ownColumn('x acl fp16', ({ ratioToAclFp16 }) => ratio(ratioToAclFp16))] : []),
       ...(peer ? [ownColumn(`x ${peer.name}`, (result) => ratio(ratioToPeer(result, peers)))] : []),
       column('rel. L2', ({ accuracy }) => small(accuracy.relL2)),
       column('cosine', ({ accuracy }) => accuracy.cosine.toFixed(5)),
@@ -99,17 +101,19 @@ function columnsOf({ results, peers }: TableResult): { names: Column[]; numbers:
 /** What one looks for first: how much faster `int` is, with each preset. */
 function formatSpeedup({ results, peers }: TableResult): string[] {
   const severalThreads = new Set(results.map(({ threads }) => threads)).size > 1
+  const severalEngines = new Set(results.map(({ engine }) => engine)).size > 1
   return results
     .filter(({ pipeline }) => pipeline === 'int')
     .flatMap((result) => {
-      const { preset, threads, ratioToFp32, accuracy } = result
+      const { engine, preset, threads, ratioToFp32, ratioToAclFp16, accuracy } = result
       const toPeer = ratioToPeer(result, peers)
       const ratios = [
         ...(ratioToFp32 === null ? [] : [`${ratioToFp32.toFixed(2)} x as fast as fp32`]),
+        ...(ratioToAclFp16 === null ? [] : [`${ratioToAclFp16.toFixed(2)} x as fast as ComputeLibrary's fp16`]),
         ...(toPeer === null ? [] : [`${toPeer.toFixed(2)} x as fast as ${peers[0]?.name}`]),
       ]
       if (ratios.length === 0) return []
-      const title = `int, ${preset}${severalThreads ? `, threads ${threads}` : ''}`
+      const title = `${severalEngines ? `${engine} ` : ''}int, ${preset}${severalThreads ? `, threads ${threads}` : ''}`
       return [`${title}: ${ratios.join(', ')}; rel. L2 error ${small(accuracy.relL2)}`]
     })
 }
