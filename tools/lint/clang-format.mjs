@@ -7,7 +7,10 @@ import { glob } from 'zx'
 const style = await readFile('.clang-format', 'utf8')
 const write = process.argv.includes('--write')
 let different = 0
-for (const file of await glob('packages/*/{include,src,tests,native}/**/*.{cc,h}')) {
+for (const file of await glob([
+  'packages/*/{include,src,tests,native}/**/*.{cc,h}',
+  'tools/*/{,plugin/,program/,tests/}*.{c,cc,h}',
+])) {
   const before = await readFile(file, 'utf8')
   const after = format(before, file, style)
   if (after === before) continue

@@ -1,44 +1,76 @@
-// Builds and runs the native tests: node tools/native/test-kernels.mjs release|address,undefined|thread …
+// Builds and runs the native tests: node tools/native/test-kernels.mjs VARIANT …, each one of
+// release, address,undefined, thread (sanitizers), or an emulated arm64 CPU of tools/qemu/cpu.mjs.
 import { $ } from 'zx'
+import { cpus } from '../qemu/cpu.mjs'
+import { findToolchain } from '../qemu/toolchain.mjs'
 import { missingTools } from './preflight.mjs'
+import { buildFor } from './targets.mjs'
 
 $.verbose = false
 const source = 'packages/kernels'
-const variants = process.argv.slice(2)
+/** A fifth of the random problems, where each takes some thirty times as long. */
+const slow = { ...process.env, INTATTN_TEST_SHARE: '20' }
 
 const missing = await missingTools()
 if (missing.length) fail(missing.join('\n'))
 
-for (const variant of variants) {
-  const build = `${source}/build/${variant.replace(',', '-')}`
+for (const variant of process.argv.slice(2))
+  await test(variant, cpus[variant] ? await emulated(variant) : onThisMachine(variant))
+
+function onThisMachine(variant) {
   const sanitize = variant === 'release' ? '' : variant
+  return {
+    directory: variant.replace(',', '-'),
+    sanitize,
+    definitions: [`-DINTATTN_SANITIZE=${sanitize}`],
+    env: variant === 'thread' ? slow : process.env,
+  }
+}
+
+async function emulated(cpu) {
+  const { toolchain } = await buildFor({ target: 'linux-arm64' })
+  return {
+    directory: 'linux-arm64',
+    definitions: [`-DCMAKE_TOOLCHAIN_FILE=${toolchain}`],
+    needs: async () => (await findToolchain()).missing,
+    env: { ...slow, QEMU_CPU: cpus[cpu].qemu },
+  }
+}
+
+async function test(variant, { directory, sanitize, definitions, needs, env }) {
+  const absent = (await needs?.()) ?? []
+  if (absent.length) return skip(variant, absent.join('\n'))
+  const build = `${source}/build/${directory}`
   const configured = await $({
     nothrow: true,
-  })`cmake -S ${source} -B ${build} -DCMAKE_BUILD_TYPE=Release -DINTATTN_BUILD_TESTS=ON -DINTATTN_SANITIZE=${sanitize}`
+  })`cmake -S ${source} -B ${build} -Wno-dev -DCMAKE_BUILD_TYPE=Release -DINTATTN_BUILD_TESTS=ON ${definitions}`
   if (configured.exitCode !== 0) {
-    if (/googletest/i.test(configured.text()) && !process.env.CI) {
-      console.log(`SKIPPED native kernel tests (${variant}): GoogleTest is neither installed nor can it be downloaded.`)
-      console.log('  get it: apt install libgtest-dev, brew install googletest')
-      continue
-    }
+    if (/googletest/i.test(configured.text()))
+      return skip(
+        variant,
+        'GoogleTest is neither installed nor can it be downloaded.\n  get it: apt install libgtest-dev, brew install googletest',
+        configured.text(),
+      )
     fail(configured.text())
   }
-  const built = await $({ nothrow: true })`cmake --build ${build} --parallel 2`
+  const built = await $({ nothrow: true, env })`cmake --build ${build} --parallel 2`
   if (built.exitCode !== 0) {
-    if (sanitize && /cannot find.*(asan|ubsan|tsan)|clang_rt/i.test(built.text()) && !process.env.CI) {
-      console.log(
-        `SKIPPED native kernel tests (${variant}): this compiler has no run-time library for -fsanitize=${sanitize}.`,
-      )
-      continue
-    }
+    if (sanitize && /cannot find.*(asan|ubsan|tsan)|clang_rt/i.test(built.text()))
+      return skip(variant, `this compiler has no run-time library for -fsanitize=${sanitize}.`, built.text())
     fail(built.text())
   }
   console.log(`native kernel tests, ${variant}`)
   const tested = await $({
     nothrow: true,
     stdio: ['ignore', 'inherit', 'inherit'],
-  })`ctest --test-dir ${build} --output-on-failure --no-tests=error`
+    env,
+  })`ctest --test-dir ${build} --parallel 2 --output-on-failure --no-tests=error`
   if (tested.exitCode !== 0) process.exit(1)
+}
+
+function skip(variant, reason, text = '') {
+  if (process.env.CI) fail(`native kernel tests (${variant}): ${reason}\n${text}`)
+  console.log(`SKIPPED native kernel tests (${variant}): ${reason}`)
 }
 
 function fail(text) {

@@ -19,5 +19,5 @@ set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 find_program(INTATTN_QEMU NAMES qemu-aarch64)
 if(INTATTN_QEMU)
-  set(CMAKE_CROSSCOMPILING_EMULATOR ${INTATTN_QEMU};-L;/usr/aarch64-linux-gnu;-cpu;max,sve=off)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${INTATTN_QEMU};-L;/usr/aarch64-linux-gnu) # QEMU_CPU says which CPU
 endif()

