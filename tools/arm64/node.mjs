@@ -30,10 +30,10 @@ export async function nodeOn(cpu) {
   return { command, flags: [`--require=${preload}`] }
 }
 
-/** What vitest needs in its environment there: esbuild runs as a program of this machine. */
+/** What the tests need in their environment there: esbuild runs as a program of this machine; random cases are a fifth as many. */
 export async function testEnvironment() {
   const esbuild = path.resolve('node_modules/@esbuild', `${process.platform}-${process.arch}`, 'bin/esbuild')
-  return { ...process.env, ESBUILD_BINARY_PATH: esbuild, NODE_PATH: installed }
+  return { ...process.env, ESBUILD_BINARY_PATH: esbuild, NODE_PATH: installed, INTATTN_TEST_SHARE: '20' }
 }
 
 export { cpus }

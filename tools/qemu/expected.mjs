@@ -24,7 +24,7 @@ export const contenders = ['neon-i8mm', 'neon-dotprod'].flatMap((isa) =>
 )
 
 /** Most instructions of `int` on neon-i8mm at L = 1024, d = 128, float32 in and out. */
-export const targets = { paper: 12e6, precise: 13.5e6 }
+export const targets = { paper: 12.3e6, precise: 13.5e6 }
 
 export async function countRecorded(built, contender) {
   const [row] = await countContender({ ...built, cpu: defaultCpu, contender, problem })

@@ -5,11 +5,11 @@ import { finiteInSteps, oneByOne } from '../src/non-finite.js'
 import { checkTensor } from '../src/tensors.js'
 import { errorOf, expectTyped } from './support/errors.js'
 import { fastestIsa } from './support/instruction-sets.js'
-import { Random } from './support/random.js'
+import { Random, shareOf } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
 test.each(pipelines)('the event loop keeps turning while a %s run is under way', async (pipeline) => {
-  const [length, heads] = [3000, 6]
+  const [length, heads] = [shareOf(3000), 6]
   const random = new Random(11)
   const draw = () => tensor('float32', [1, heads, length, 64], random.normals(heads * length * 64))
   const inputs = { query: draw(), key: draw(), value: draw() }

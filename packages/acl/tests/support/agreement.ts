@@ -12,6 +12,7 @@ import {
   type Tensor,
 } from '../../src/index.js'
 import { countBeyond, expectClose, expectIdentical, relativeL2 } from './compare.js'
+import { shareOf } from './random.js'
 
 /**
  * How far outputs may be from the reference, of the largest magnitude, and the whole of them by Euclidean norm. The scores of `fp16` and
@@ -71,7 +72,7 @@ export function floats({ type, data }: Tensor): ArrayLike<number> {
 
 /** Runs `check` for seeds first, first + 1, …; a failure names the seed that repeats it. */
 export async function forSeeds(first: number, count: number, check: (seed: number) => void | Promise<void>) {
-  for (let seed = first; seed < first + count; seed++) {
+  for (let seed = first; seed < first + shareOf(count); seed++) {
     try {
       await check(seed)
     } catch (error) {

@@ -37,5 +37,9 @@ export class Random {
   }
 }
 
+/** How much of a size or a number of cases to take: the share that INTATTN_TEST_SHARE (percent) says, where the machine is emulated. */
+export const shareOf = (number: number): number =>
+  Math.max(1, Math.round((number * Number(process.env.INTATTN_TEST_SHARE ?? 100)) / 100))
+
 /** The seed of this run: INTATTN_SEED repeats one that failed. */
 export const seedOf = (byDefault: number): number => Number(process.env.INTATTN_SEED ?? byDefault)
