@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { $ } from 'zx/core'
 import { Problem, Unavailable } from './problem.mjs'
@@ -70,10 +70,15 @@ async function findCompiler(toolchain) {
  */
 async function findZig() {
   const where = 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))'
-  const onPath = await firstLine(['zig', 'version'])
-  const zig = onPath === undefined ? await firstLine(['python3', '-c', where]) : 'zig'
-  const version = onPath ?? (zig && (await firstLine([zig, 'version'])))
-  return zig && version ? { cc: 'clang', cxx: 'clang++', version: `zig ${version}`, zig } : undefined
+  // Every Python on the PATH: Nx puts the directory of Node, and with it perhaps another Python, before a virtual environment.
+  const pythons = (process.env.PATH ?? '').split(path.delimiter).map((directory) => path.join(directory, 'python3'))
+  const packaged = async (python) => existsSync(python) && (await firstLine([python, '-c', where]))
+  for (const candidate of ['zig', ...pythons]) {
+    const zig = candidate === 'zig' ? candidate : await packaged(candidate)
+    const version = zig && (await firstLine([zig, 'version']))
+    if (version) return { cc: 'clang', cxx: 'clang++', version: `zig ${version}`, zig }
+  }
+  return undefined
 }
 
 /**
