@@ -13,7 +13,7 @@ namespace intattn::compute_library {
 /// library has one pool of threads per process: objects may run at the same time, but they take turns.
 class Attention final : public Engine {
 public:
-  /// Options must be valid; `options.isa` names the the kernels that quantize and scale. The library must have been
+  /// Options must be valid; `options.isa` names the kernels that quantize and scale. The library must have been
   /// built for features that this CPU has.
   explicit Attention(const AttentionOptions& options);
   ~Attention() override;
