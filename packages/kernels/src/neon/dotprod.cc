@@ -3,8 +3,8 @@
 
 #include "kernels.h"
 #include "neon/dot_tile.h"
-#include "neon/index_softmax.h"
 #include "neon/rows.h"
+#include "neon/softmax_row.h"
 #include "neon/vector.h"
 #include "simd/float_tiles.h"
 #include "simd/softmax_rows.h"
@@ -144,11 +144,6 @@ void strip_float_softmax(std::int32_t* scores, const std::int32_t* lane_max, con
 
 void copy_probabilities(const void* probabilities, std::size_t keys, std::uint8_t* out) {
   __builtin_memcpy(out, probabilities, keys);
-}
-
-RowSums softmax_row(const std::int32_t* scores, std::size_t count, const WeightTable& table,
-                    const IndexParameters& index, void*, std::uint8_t* out) {
-  return index_softmax_row(scores, count, row_maximum(scores, count), table, index, out);
 }
 
 constexpr Kernels kernels = {

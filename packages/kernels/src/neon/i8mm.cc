@@ -2,10 +2,10 @@
 // lie as these instructions give and take them.
 
 #include "kernels.h"
-#include "neon/index_softmax.h"
 #include "neon/matrix_tile.h"
 #include "neon/rows.h"
 #include "neon/softmax_quads.h"
+#include "neon/softmax_row.h"
 #include "neon/vector.h"
 #include "simd/float_tiles.h"
 #include "simd/unroll.h"
@@ -122,11 +122,6 @@ void values(const void* probabilities, std::size_t probability_stride, std::size
                       keys, begin == key_begin, accumulators + row * stride + column, stride);
     });
   }
-}
-
-RowSums softmax_row(const std::int32_t* scores, std::size_t count, const WeightTable& table,
-                    const IndexParameters& index, void*, std::uint8_t* out) {
-  return index_softmax_row(scores, count, row_maximum(scores, count), table, index, out);
 }
 
 constexpr Kernels kernels = {
