@@ -7,11 +7,11 @@ import { digestOfFile } from './digest.mjs'
 import { lackingHere } from './host-cpu.mjs'
 import { checkLibrary } from './inspect.mjs'
 import { install, library, replace, validationProgram } from './install.mjs'
-import { choose, host, requireToolchain } from './preflight.mjs'
+import { choose, host, requireToolchain, requireTuning } from './preflight.mjs'
 import { linkProbe } from './probe.mjs'
-import { Problem } from './problem.mjs'
+import { Problem, WrongCommand } from './problem.mjs'
 import { recipeOf, sconsArguments } from './recipe.mjs'
-import { runScons } from './scons.mjs'
+import { Failed, runScons } from './scons.mjs'
 import { readSeries } from './series.mjs'
 import { sourceOf } from './sources/source.mjs'
 import { alone, beside, readJson, writeJson } from './temporary.mjs'
@@ -28,6 +28,7 @@ const tests = 'tests/tailored/SConscript'
  * @param {object} options
  * @param {string} [options.target]
  * @param {string} [options.cpu]
+ * @param {boolean} [options.portable]
  * @param {boolean} [options.full] every operator
  * @param {boolean} [options.validation] ComputeLibrary's own tests too, those with `Softmax` in their file's name
  * @param {number} options.jobs
@@ -37,10 +38,10 @@ const tests = 'tests/tailored/SConscript'
  */
 export async function build(layout, lock, options) {
   const { full = false, validation = false, jobs, named, allowUnlocked, say } = options
-  const { target, cpu } = choose(options)
+  const { target, cpu, portable } = choose(options)
   if (validation && target !== 'linux-arm64')
-    throw new Problem(`--validation: expected --target linux-arm64 (the tests run there), received ${target}`)
-  const found = await requireToolchain(target)
+    throw new WrongCommand(`--validation: expected --target linux-arm64 (the tests run there), received ${target}`)
+  const found = await requireToolchain(layout, target, portable, say)
   const series = await readSeries(layout)
   for (const { what } of driftedCopies(series, await readCopies(layout)))
     say(`warning: ${what}; the build has the patch's (refresh --copies brings it up to date)`)
@@ -50,7 +51,7 @@ export async function build(layout, lock, options) {
   const lacking = host === target ? await lackingHere(recipe.requiredFeatures) : []
   if (lacking.length) say(`warning: this machine's CPU lacks ${lacking.join(', ')}: it cannot run a build for ${cpu}`)
 
-  const prefix = layout.prefix(target, cpu)
+  const prefix = layout.prefix({ target, cpu, portable })
   const place = layout.name(prefix)
   const stamp = path.join(prefix, 'build.json')
   await alone(path.join(prefix, '.lock'), `building in ${place}`, async (started) => {
@@ -58,13 +59,14 @@ export async function build(layout, lock, options) {
       say(`${place} is up to date: ComputeLibrary ${source.version}, ${recipe.compiler}`)
       return
     }
+    const env = await compilerEnvironment(found, prefix, path.join(layout.build, 'zig-cache'))
+    await requireTuning(found, cpu, env)
     const tree = path.join(prefix, 'tree')
     await prepareTree(layout, tree, source, series, { say, edited: 'aside' })
     if (validation && !existsSync(path.join(tree, tests))) throw new Problem(`--validation: the series has no ${tests}`)
-    // Objects that a killed scons was writing may look finished to the next one.
+    // What scons had no time or room to write down looks finished to the next one.
     const unfinished = path.join(prefix, 'unfinished')
     if (existsSync(unfinished)) await rm(path.join(tree, 'build'), { recursive: true, force: true })
-    const env = await compilerEnvironment(found, prefix, path.join(layout.build, 'zig-cache'))
     const log = path.join(prefix, 'build.log')
     await rm(log, { force: true })
     const common = { scons: found.scons, tree, jobs, env, log, logName: layout.name(log), started }
@@ -76,9 +78,11 @@ export async function build(layout, lock, options) {
       const files = ['-f', 'SConstruct', '-f', tests]
       const wanted = ['test_filter=*Softmax*.cpp', `build/tests/${validationProgram}`]
       if (validation) await runScons({ ...common, args: [...files, ...args, ...wanted], what: 'validation tests' })
-    } finally {
-      await rm(unfinished, { force: true })
+    } catch (error) {
+      if (error instanceof Failed) await rm(unfinished)
+      throw error
     }
+    await rm(unfinished)
 
     await beside(path.join(prefix, 'installed'), async (installed) => {
       await install(tree, installed, validation)
@@ -86,15 +90,22 @@ export async function build(layout, lock, options) {
       const objects = await checkLibrary(made, target, macosVersion)
       const flags = [...recipe.flags.tuning, ...found.toolchain.linkFlags]
       await linkProbe({ env, flags, prefix: installed, library: made, full })
-      const facts = { ...recipe, objects, sha256: await digestOfFile(made), validation }
+      const sha256 = await digestOfFile(made)
       // The stamp goes first and comes last: a prefix without one is not finished.
       await rm(stamp, { force: true })
       await replace(installed, prefix)
-      await writeJson(stamp, facts)
+      if (validation) await writeJson(validated(prefix), { key: recipe.key })
+      await writeJson(stamp, { ...recipe, objects, sha256 })
       say(`built ${place}/lib/${library} (${objects} objects)`)
     })
   })
 }
+
+/**
+ * Says of which build the tests in a prefix are. Not a part of build.json: the library is the same with them and without.
+ * @param {string} prefix
+ */
+const validated = (prefix) => path.join(prefix, 'bin/validation.json')
 
 /**
  * @param {string} prefix
@@ -103,7 +114,10 @@ export async function build(layout, lock, options) {
  */
 async function isUpToDate(prefix, key, validation) {
   const last = await readJson(path.join(prefix, 'build.json'))
-  if (last?.key !== key || (validation && !last.validation)) return false
   const archive = path.join(prefix, 'lib', library)
-  return existsSync(archive) && (await digestOfFile(archive)) === last.sha256
+  const parts = [archive, path.join(prefix, 'include/arm_compute')]
+  if (validation) parts.push(path.join(prefix, 'bin', validationProgram))
+  if (last?.key !== key || !parts.every((part) => existsSync(part))) return false
+  if (validation && (await readJson(validated(prefix)))?.key !== key) return false
+  return (await digestOfFile(archive)) === last.sha256
 }

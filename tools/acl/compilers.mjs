@@ -15,7 +15,10 @@ async function writeZigWrappers(directory, zig, flags) {
   const wrappers = { clang: ['cc', ...flags], 'clang++': ['c++', ...flags], ar: ['ar'], ranlib: ['ranlib'] }
   for (const [name, args] of Object.entries(wrappers)) {
     const file = path.join(directory, name)
-    await writeFile(file, `#!/bin/sh\nexec ${[zig, ...args].map(quoted).join(' ')} "$@"\n`)
+    const [program, ...rest] = [zig, ...args].map(quoted)
+    // Asked for its version, zig does not understand targets with the version of a C library.
+    const version = `[ "$*" = -dumpversion ] && exec ${program} ${rest[0]} -dumpversion`
+    await writeFile(file, `#!/bin/sh\n${version}\nexec ${program} ${rest.join(' ')} "$@"\n`)
     await chmod(file, 0o755)
   }
 }

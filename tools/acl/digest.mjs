@@ -17,8 +17,14 @@ export async function digestOfFile(file) {
 /** What git and scons leave at the top of a tree, which is no part of the source. */
 const apart = new Set(['.git', 'build', '.sconf_temp', 'config.log'])
 
-/** @param {string} name of something at the top of a tree */
-export const isApart = (name) => apart.has(name) || name.startsWith('.scons')
+/**
+ * Whether something in a tree is no part of the source: what git and scons leave, and what Finder writes wherever it looks.
+ * @param {string} name its path in the tree
+ */
+export function isApart(name) {
+  const [top] = name.split('/')
+  return apart.has(top) || top.startsWith('.scons') || path.basename(name) === '.DS_Store'
+}
 
 /**
  * The files of a source tree: path to mode and content, in the order of their paths.
@@ -31,8 +37,8 @@ export async function filesOf(root) {
   /** @param {string} directory */
   async function walk(directory) {
     for (const entry of await readdir(path.join(root, directory), { withFileTypes: true })) {
-      if (directory === '' && isApart(entry.name)) continue
       const name = directory ? `${directory}/${entry.name}` : entry.name
+      if (isApart(name)) continue
       if (entry.isDirectory()) await walk(name)
       else found.push(name)
     }

@@ -134,10 +134,12 @@ export function refreshCopies({ patches }, copies) {
 }
 
 /**
+ * Writes what changed, and returns it.
  * @param {string} directory
  * @param {Map<string, string>} texts
  */
 export async function writePatches(directory, texts) {
   for (const [name, text] of texts)
     await whole(path.join(directory, name), (partial) => writeFile(partial, text, 'latin1'))
+  return texts
 }

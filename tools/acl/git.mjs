@@ -31,19 +31,23 @@ export async function gitOnFiles(cwd, args) {
  * Runs git with the user's configuration (proxies, credentials) in a repository, or to make one.
  * @param {string} cwd
  * @param {string[]} args
+ * @param {{ shown?: boolean }} [options] `shown`: what git says is seen while it says it
  */
-export async function git(cwd, args) {
+export async function git(cwd, args, options) {
   const env = { ...withoutGit(), LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0' }
-  return run(cwd, env, args)
+  return run(cwd, env, args, options)
 }
 
 /**
  * @param {string} cwd
  * @param {NodeJS.ProcessEnv} env
  * @param {string[]} args
+ * @param {{ shown?: boolean }} [options]
  */
-async function run(cwd, env, args) {
-  const done = await $({ nothrow: true, quiet: true, cwd, env })`git -c core.autocrlf=false ${args}`
+async function run(cwd, env, args, { shown = false } = {}) {
+  const running = $({ nothrow: true, quiet: true, cwd, env })`git -c core.autocrlf=false ${args}`
+  if (shown) running.stderr.pipe(process.stderr)
+  const done = await running
   if (done.exitCode === 127) throw new Unavailable(missing('git'))
   return done
 }

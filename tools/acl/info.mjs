@@ -1,24 +1,22 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
-import { host, requireToolchain } from './preflight.mjs'
+import { describeToolchain, host } from './preflight.mjs'
 import { messageOf } from './problem.mjs'
 import { readSeries } from './series.mjs'
 import { readJson } from './temporary.mjs'
 import { targets } from './toolchains.mjs'
 
-/** For each target, how it would be built on this machine, or what is missing for that. */
-export async function toolchainsHere() {
+/**
+ * For each kind of build, how it would be done on this machine, or what is missing for that.
+ * @param {import('./layout.mjs').Layout} layout
+ */
+export async function toolchainsHere(layout) {
+  const described = async (target, portable) =>
+    describeToolchain(layout, target, portable).catch((error) => ({ missing: messageOf(error).split('\n') }))
   /** @type {Record<string, object>} */
   const toolchains = {}
-  for (const target of targets)
-    toolchains[target] = await requireToolchain(target).then(
-      ({ toolchain, compiler, scons }) => ({
-        name: toolchain.name,
-        compiler: compiler.version,
-        scons: scons.join(' '),
-      }),
-      (error) => ({ missing: messageOf(error).split('\n') }),
-    )
+  for (const target of targets) toolchains[target] = await described(target, false)
+  toolchains['linux-arm64-portable'] = await described('linux-arm64', true)
   return { host, toolchains }
 }
 
@@ -37,5 +35,5 @@ export async function info(layout, lock) {
     const stamp = await readJson(path.join(layout.build, name, 'build.json'))
     if (stamp) built.push({ prefix: layout.name(path.join(layout.build, name)), ...stamp })
   }
-  return { ...(await toolchainsHere()), lock, series, built }
+  return { ...(await toolchainsHere(layout)), lock, series, built }
 }

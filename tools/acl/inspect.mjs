@@ -1,9 +1,12 @@
 import { membersOf } from './archive.mjs'
 import { Problem } from './problem.mjs'
 
-const machines = { elf: 183, machO: 0x0100000c }
-const buildVersion = 0x32
-const macos = 1
+/** The numbers of arm64. */
+export const machines = { elf: 183, machO: 0x0100000c }
+/** Of the load command that says for which system a Mach-O file is. */
+export const buildVersion = 0x32
+/** A system's number in that. */
+export const macos = 1
 
 /**
  * What an object file is for.

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { cp, mkdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
+import { Problem } from './problem.mjs'
 
 export const library = 'libarm_compute-static.a'
 export const validationProgram = 'arm_compute_validation'
@@ -19,11 +20,13 @@ export async function install(tree, place, validation) {
     ['arm_compute', 'include/arm_compute'],
     ['support', 'include/support'],
     ['include/half', 'include/half'],
-  ])
-    if (existsSync(path.join(tree, from)))
-      await cp(path.join(tree, from), path.join(place, to), { recursive: true, filter: isHeader })
-  if (existsSync(path.join(tree, 'LICENSES')))
-    await cp(path.join(tree, 'LICENSES'), path.join(place, 'LICENSES'), { recursive: true })
+    ['LICENSES', 'LICENSES'],
+  ]) {
+    if (!existsSync(path.join(tree, from)))
+      throw new Problem(`a library is installed with ${from}, which this ComputeLibrary does not have`)
+    const filter = to.startsWith('include/') ? isHeader : undefined
+    await cp(path.join(tree, from), path.join(place, to), { recursive: true, filter })
+  }
   await mkdir(path.join(place, 'lib'), { recursive: true })
   await cp(path.join(tree, 'build', library), path.join(place, 'lib', library))
   if (!validation) return

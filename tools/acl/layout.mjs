@@ -14,12 +14,14 @@ export function layoutOf(root) {
     /** What is built and downloaded; ignored by git. */
     build,
     sources: path.join(build, 'sources'),
+    /** Tools that come as Python packages. */
+    python: path.join(root, 'build/python'),
     /** The tree for working on the patches. */
     edit: path.join(build, 'edit'),
     /** @param {string} file as messages name it */
     name: (file) => path.relative(root, file) || '.',
-    /** @param {string} target @param {string} cpu */
-    prefix: (target, cpu) => path.join(build, `${target}-${cpu}`),
+    /** @param {{ target: string, cpu: string, portable: boolean }} build */
+    prefix: ({ target, cpu, portable }) => path.join(build, `${target}-${cpu}${portable ? '-portable' : ''}`),
   }
 }
 

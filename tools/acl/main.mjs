@@ -12,7 +12,7 @@ import { refresh } from './refresh.mjs'
 import { readSeries } from './series.mjs'
 import { sourceOf } from './sources/source.mjs'
 import { alone } from './temporary.mjs'
-import { cpus, targets } from './toolchains.mjs'
+import { cpus, glibcVersion, targets } from './toolchains.mjs'
 import { prepareTree } from './tree.mjs'
 import { verify, verifyCopies } from './verify.mjs'
 
@@ -27,7 +27,7 @@ const environment = `
 Environment:
   ACL_SOURCE  where the source comes from: a directory, a tarball, or "debian" for Debian's source package through apt;
               unset, the git tag of third_party/upstream.lock.json, in third_party/ComputeLibrary
-  CC, CXX     the compilers, where a build is not by zig
+  CC, CXX     the compilers, both or none, where a build is not by zig
 
 Exit codes: 0 done; 1 an error; 2 a wrong command line; 3 a tool or the source cannot be had here`
 
@@ -51,13 +51,14 @@ const unlocked = () =>
 
 program
   .command('fetch')
-  .description('gets the source, or verifies the one that is here')
+  .description('gets the source, or verifies the one that is here; prints the digest of its files')
   .addOption(unlocked())
   .action(async ({ allowUnlocked }) => {
     const { layout, lock, named } = await start()
     const source = await sourceOf(layout, lock, { named, allowUnlocked, say })
     const from = source.commit ? `commit ${source.commit}` : `digest ${source.sha256 ?? source.digest}`
     say(`ComputeLibrary ${source.version} (${source.kind}, ${from}): ${layout.name(source.directory)}`)
+    process.stdout.write(`${source.digest}\n`)
   })
 
 program
@@ -106,10 +107,11 @@ program
 program
   .command('build')
   .description(
-    'fetches, patches and builds; installs include/, lib/ and build.json in build/compute-library/TARGET-CPU',
+    'fetches, patches and builds; installs include/, lib/ and build.json in build/compute-library/TARGET-CPU[-portable]',
   )
-  .option('--target <name>', `${targets.join(' or ')} (default: this machine, when it is one)`)
-  .option('--cpu <name>', `${Object.keys(cpus).join(', ')} (default: armv8.6-a, apple-m2)`)
+  .addOption(new Option('--target <name>', 'default: this machine, when it is one of them').choices(targets))
+  .addOption(new Option('--cpu <name>', 'default: armv8.6-a, apple-m2').choices(Object.keys(cpus)))
+  .option('--portable', `for Linux with glibc ${glibcVersion} or newer, with a C++ runtime inside: by zig`, false)
   .option('--full', 'every operator, not only what the engine uses', false)
   .option(
     '--validation',
@@ -129,7 +131,7 @@ program
   .option('--toolchains', 'only the programs found, which an up-to-date build depends on', false)
   .action(async ({ toolchains }) => {
     const { layout, lock } = await start()
-    const facts = toolchains ? await toolchainsHere() : await info(layout, lock)
+    const facts = toolchains ? await toolchainsHere(layout) : await info(layout, lock)
     process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`)
   })
 

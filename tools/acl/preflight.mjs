@@ -1,7 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { $ } from 'zx/core'
-import { Problem, Unavailable } from './problem.mjs'
+import { layoutOf } from './layout.mjs'
+import { complaintOf } from './links.mjs'
+import { Problem, Unavailable, WrongCommand } from './problem.mjs'
+import { canInstall, install, lockedVersion, pythonWith } from './python.mjs'
 import { missing } from './remedies.mjs'
 import { cpus, targets, toolchains } from './toolchains.mjs'
 
@@ -14,15 +17,22 @@ async function firstLine(command) {
   return exitCode === 0 ? stdout.trim().split('\n')[0] : undefined
 }
 
-/** How scons is started here, however it is installed. */
-async function findScons() {
-  for (const command of [['scons'], ['python3', '-m', 'SCons'], ['pipx', 'run', 'scons']])
+/**
+ * How scons is started here, however it is installed.
+ * @param {import('./layout.mjs').Layout} layout
+ */
+async function findScons(layout) {
+  const python = await pythonWith(layout, 'scons')
+  for (const command of [['scons'], ['python3', '-m', 'SCons'], ...(python ? [[python, '-m', 'SCons']] : [])])
     if ((await firstLine([...command, '--version'])) !== undefined) return command
   return undefined
 }
 
-/** @param {string} program any version suffix will do; the newest is taken when there is none without */
-function variants(program) {
+/**
+ * The names under which a program may be here: as it is, then with the suffixes of its versions, the newest first.
+ * @param {string} program
+ */
+export function variants(program) {
   const versions = (process.env.PATH ?? '')
     .split(path.delimiter)
     .flatMap((directory) => {
@@ -66,14 +76,15 @@ async function findCompiler(toolchain) {
 
 /**
  * The zig program itself, also when it comes as a Python package.
+ * @param {import('./layout.mjs').Layout} layout
  * @returns {Promise<FoundCompiler | undefined>}
  */
-async function findZig() {
+async function findZig(layout) {
   const where = 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))'
   // Every Python on the PATH: Nx puts the directory of Node, and with it perhaps another Python, before a virtual environment.
   const pythons = (process.env.PATH ?? '').split(path.delimiter).map((directory) => path.join(directory, 'python3'))
-  const packaged = async (python) => existsSync(python) && (await firstLine([python, '-c', where]))
-  for (const candidate of ['zig', ...pythons]) {
+  const packaged = async (python) => python && existsSync(python) && (await firstLine([python, '-c', where]))
+  for (const candidate of ['zig', ...pythons, await pythonWith(layout, 'zig')]) {
     const zig = candidate === 'zig' ? candidate : await packaged(candidate)
     const version = zig && (await firstLine([zig, 'version']))
     if (version) return { cc: 'clang', cxx: 'clang++', version: `zig ${version}`, zig }
@@ -82,81 +93,137 @@ async function findZig() {
 }
 
 /**
- * Whether a compiler finds C's and C++'s libraries for its target.
- * @param {string} cxx
- * @param {string[]} flags
+ * The zig program, installed when it is not there.
+ * @param {(text: string) => void} say
  */
-async function knowsLibraries(cxx, flags) {
-  const places = ['libc.so', 'libstdc++.so'].map((name) =>
-    firstLine([...cxx.split(' '), ...flags, `-print-file-name=${name}`]),
-  )
-  return (await Promise.all(places)).every((place) => place && path.isAbsolute(place))
+export async function requireZig(say) {
+  const layout = layoutOf(path.resolve(import.meta.dirname, '../..'))
+  const there = await findZig(layout)
+  if (there?.zig) return there.zig
+  if (!(await canInstall())) throw new Unavailable('zig cannot be had here', missing('zig'))
+  await install(layout, 'zig', say)
+  const installed = await findZig(layout)
+  if (!installed?.zig) throw new Unavailable('zig: installed, but not to be found')
+  return installed.zig
 }
 
 export const host = `${process.platform}-${process.arch}`
 
-/** @param {string} name */
-const isTarget = (name) => targets.some((target) => target === name)
+/** @param {string} target */
+const cpusOf = (target) => Object.keys(cpus).filter((name) => cpus[name].target === target)
 
 /**
  * What is to be built when the command line does not say.
- * @param {{ target?: string, cpu?: string }} wanted
+ * @param {{ target?: string, cpu?: string, portable?: boolean }} wanted
  */
-export function choose({ target, cpu }) {
-  if (target !== undefined && !isTarget(target))
-    throw new Problem(`--target: expected ${targets.join(' or ')}, received ${target}`)
-  if (cpu !== undefined && !cpus[cpu])
-    throw new Problem(`--cpu: expected one of ${Object.keys(cpus).join(', ')}, received ${cpu}`)
+export function choose({ target, cpu, portable = false }) {
   const one = target ?? (cpu ? cpus[cpu].target : host)
-  if (!isTarget(one))
+  const fitting = cpusOf(one)
+  if (fitting.length === 0)
     throw new Problem(
       `ComputeLibrary is for arm64, and this machine is ${host}`,
       `to build it for another machine: ${targets.map((name) => `--target ${name}`).join(' or ')}`,
     )
-  const fitting = Object.keys(cpus).filter((name) => cpus[name].target === one)
   if (cpu !== undefined && !fitting.includes(cpu))
-    throw new Problem(`--cpu: expected one of ${fitting.join(', ')} for ${one}, received ${cpu}`)
-  return { target: one, cpu: cpu ?? fitting[0] }
+    throw new WrongCommand(`--cpu: expected one of ${fitting.join(', ')} for ${one}, received ${cpu}`)
+  if (portable && one === 'darwin-arm64')
+    throw new WrongCommand(
+      '--portable: expected --target linux-arm64 (every build for macOS is portable), received darwin-arm64',
+    )
+  return { target: one, cpu: cpu ?? fitting[0], portable }
 }
 
 /**
- * The toolchain for a target on this machine, with the programs found; `lines` says what is not there.
+ * The toolchain for a target on this machine, with the programs found; `lines` says what is not there, `absent` which of that a build
+ * can install.
+ * @param {import('./layout.mjs').Layout} layout
  * @param {string} target
+ * @param {boolean} portable
  */
-async function findToolchain(target) {
-  const toolchain = toolchains.find((one) => one.target === target && one.runsOn(host))
+async function findToolchain(layout, target, portable) {
+  const toolchain = toolchains.find((one) => one.target === target && one.runsOn(host) && (one.portable || !portable))
   if (!toolchain) throw new Problem(`--target ${target}: cannot be built on ${host}`)
   const zig = toolchain.needs.includes('zig')
   const [scons, git, compiler] = await Promise.all([
-    findScons(),
+    findScons(layout),
     firstLine(['git', '--version']),
-    zig ? findZig() : findCompiler(toolchain),
+    zig ? findZig(layout) : findCompiler(toolchain),
   ])
+  /** @type {import('./python.mjs').Tool[]} */
+  const absent = []
+  if (!scons) absent.push('scons')
+  if (!compiler && zig) absent.push('zig')
   /** @type {string[]} */
   const lines = []
-  if (!scons) lines.push(missing('scons'))
+  if (absent.length && !(await canInstall())) lines.push(...absent.map((tool) => missing(tool)))
   if (!git) lines.push(missing('git'))
-  if (!compiler && zig) lines.push(missing('zig'))
+  const { CC, CXX } = process.env
   if (!compiler && !zig) {
-    const named = process.env.CXX ? ` (CXX=${process.env.CXX} does not run)` : ''
+    const named = CXX ? ` (CXX=${CXX} does not run)` : ''
     lines.push(missing('compiler', `${toolchain.compilers.map(([, cxx]) => cxx).join(' or ')}${named}`))
   }
+  if (CC && !CXX && !zig) lines.push(`CC=${CC}, but no CXX: set both or none`)
   if (toolchain.needs.includes('binutils') && (await firstLine(['aarch64-linux-gnu-ar', '--version'])) === undefined)
     lines.push(missing('binutils'))
-  if (compiler && toolchain.needs.includes('libraries') && !(await knowsLibraries(compiler.cxx, toolchain.flags)))
-    lines.push(missing('libraries'))
-  return { toolchain, scons, compiler, lines: [...new Set(lines)] }
+  if (compiler && toolchain.needs.includes('libraries')) {
+    const { flags, linkFlags: libraries } = toolchain
+    const complaint = await complaintOf([...compiler.cxx.split(' '), ...flags], { libraries })
+    if (complaint) lines.push(missing('libraries', `a compiler with libraries for ${target}: ${complaint}`))
+  }
+  if (lines.length)
+    throw new Unavailable(`ComputeLibrary for ${target} cannot be built here (${toolchain.name})`, ...new Set(lines))
+  return { toolchain, scons, compiler, absent }
 }
 
 /**
- * The toolchain for a target, or a Problem with what is missing for it.
+ * The toolchain for a target; what comes as a Python package is installed when it is not there. Throws a Problem with what is missing.
+ * @param {import('./layout.mjs').Layout} layout
  * @param {string} target
+ * @param {boolean} portable
+ * @param {(text: string) => void} say
  */
-export async function requireToolchain(target) {
-  const { toolchain, scons, compiler, lines } = await findToolchain(target)
-  if (lines.length || !scons || !compiler)
-    throw new Unavailable(`ComputeLibrary for ${target} cannot be built here (${toolchain.name})`, ...lines)
+export async function requireToolchain(layout, target, portable, say) {
+  let found = await findToolchain(layout, target, portable)
+  for (const tool of found.absent) await install(layout, tool, say)
+  if (found.absent.length) found = await findToolchain(layout, target, portable)
+  const { toolchain, scons, compiler } = found
+  if (!scons || !compiler) throw new Unavailable(`${found.absent.join(', ')}: installed, but not to be found`)
   return { toolchain, scons, compiler }
+}
+
+/**
+ * Throws a Problem when the compiler does not know a CPU.
+ * @param {FoundToolchain} found
+ * @param {string} cpu
+ * @param {NodeJS.ProcessEnv & { CXX: string }} env for the compiler
+ */
+export async function requireTuning({ toolchain, compiler }, cpu, env) {
+  /** @param {string} name */
+  const complaint = async (name) => {
+    const tuned = cpus[name].tuning[toolchain.dialect]
+    return tuned && complaintOf([...env.CXX.split(' '), tuned, '-c'], { env })
+  }
+  const said = await complaint(cpu)
+  if (!said) return
+  const known = []
+  for (const name of cpusOf(toolchain.target)) if (!(await complaint(name))) known.push(name)
+  throw new Problem(
+    `--cpu ${cpu}: ${compiler.version} does not know it: ${said}`,
+    known.length
+      ? `of the CPUs for ${toolchain.target} it knows ${known.map((name) => `--cpu ${name}`).join(', ')}`
+      : '',
+  )
+}
+
+/**
+ * What a build for a target would use; installs nothing. Throws a Problem with what is missing.
+ * @param {import('./layout.mjs').Layout} layout
+ * @param {string} target
+ * @param {boolean} [portable]
+ */
+export async function describeToolchain(layout, target, portable = false) {
+  const { toolchain, compiler } = await findToolchain(layout, target, portable)
+  return { name: toolchain.name, compiler: compiler?.version ?? `zig ${await lockedVersion('zig')}` }
 }
 
 /** @typedef {Awaited<ReturnType<typeof requireToolchain>>} FoundToolchain */

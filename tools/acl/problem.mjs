@@ -16,6 +16,18 @@ export class Unavailable extends Problem {
   exitCode = 3
 }
 
+/** Options that do not go together. */
+export class WrongCommand extends Problem {
+  /** @override */
+  exitCode = 2
+}
+
+/**
+ * Whether a program says that the disk is full.
+ * @param {string} text
+ */
+export const saysDiskFull = (text) => /No space left on device|Disk quota exceeded/i.test(text)
+
 /**
  * The message of whatever was thrown.
  * @param {unknown} error

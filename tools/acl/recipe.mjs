@@ -14,7 +14,9 @@ import { cpus, operators, sconsOptions, tailoring } from './toolchains.mjs'
 export function recipeOf({ source, series, target, cpu, full, found }) {
   const { toolchain, compiler } = found
   const { arch, tuning, requiredFeatures } = cpus[cpu]
+  const tuned = tuning[toolchain.dialect]
   const { directory, ...facts } = source
+  const { cc, cxx, version } = compiler
   const scons = Object.entries({ ...toolchain.scons, arch, ...sconsOptions }).map(([name, value]) => `${name}=${value}`)
   const facets = full ? { operators: 'all' } : { operators, ...tailoring }
   const recipe = {
@@ -24,8 +26,9 @@ export function recipeOf({ source, series, target, cpu, full, found }) {
     target,
     cpu,
     requiredFeatures,
-    compiler: compiler.version,
-    flags: { compiler: toolchain.flags, tuning: tuning ? [tuning[toolchain.dialect]] : [], scons },
+    compiler: version,
+    command: { cc, cxx },
+    flags: { compiler: toolchain.flags, tuning: tuned ? [tuned] : [], scons },
     ...facets,
   }
   return { ...recipe, key: digestOf(JSON.stringify(recipe)) }

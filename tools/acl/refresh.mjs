@@ -26,7 +26,7 @@ export async function refresh(layout, lock, { tree, into, copiesOnly = false, sa
   const series = await readSeries(layout)
   const copies = await readCopies(layout)
   const texts = copiesOnly
-    ? refreshCopies(series, copies)
+    ? await writePatches(layout.patches, refreshCopies(series, copies))
     : await exportTree(layout, lock, {
         tree: tree ?? path.join(layout.edit, 'tree'),
         series,
@@ -35,7 +35,6 @@ export async function refresh(layout, lock, { tree, into, copiesOnly = false, sa
         say,
         ...options,
       })
-  await writePatches(layout.patches, texts)
   for (const name of texts.keys()) say(`wrote ${layout.name(path.join(layout.patches, name))}`)
   if (texts.size === 0) say('the patches are up to date')
   return texts
@@ -64,8 +63,8 @@ async function exportTree(layout, lock, { tree, series, copies, into, say, ...op
       `${place} is made of ComputeLibrary ${version}${known ? ` (${known.source.kind})` : ''}, which is not at hand`,
       'name its source: ACL_SOURCE=DIRECTORY|TARBALL|debian',
     )
-  const texts = await exportSeries({ source: source.directory, tree, series, copies, made: known?.files, into })
-  await writePatches(layout.patches, texts)
+  const exported = await exportSeries({ source: source.directory, tree, series, copies, made: known?.files, into })
+  const texts = await writePatches(layout.patches, exported)
   for (const [to, { content }] of copies) {
     await mkdir(path.dirname(path.join(tree, to)), { recursive: true })
     await writeFile(path.join(tree, to), content, 'latin1')

@@ -1,18 +1,18 @@
 /** @type {Record<string, Record<string, string>>} */
 const remedies = {
   darwin: {
-    scons: 'brew install scons, or pipx install scons',
+    scons: 'brew install scons',
     compiler: 'xcode-select --install',
     git: 'xcode-select --install',
-    zig: 'python3 -m pip install ziglang (in a virtual environment), or brew install zig',
+    zig: 'brew install zig',
   },
   linux: {
-    scons: 'apt install scons, dnf install scons, or pipx install scons',
+    scons: 'apt install scons, dnf install scons; or python3-venv, and the build installs it',
     compiler: 'apt install clang (apt.llvm.org has newer ones), dnf install clang',
     binutils: 'apt install g++-aarch64-linux-gnu',
-    libraries: 'apt install g++-aarch64-linux-gnu',
+    libraries: 'apt install clang g++-aarch64-linux-gnu',
     git: 'apt install git, dnf install git',
-    zig: 'python3 -m pip install ziglang (in a virtual environment)',
+    zig: 'apt install python3-venv, and the build installs it; or pip install ziglang',
   },
 }
 
@@ -22,7 +22,6 @@ const names = {
   git: 'git',
   zig: 'zig, on the PATH or as the Python package ziglang',
   binutils: 'aarch64-linux-gnu-ar, the archiver for arm64 Linux',
-  libraries: "arm64 Linux's C and C++ libraries",
 }
 
 /**

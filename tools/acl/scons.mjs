@@ -3,7 +3,10 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { $ } from 'zx/core'
 import { groupEnded } from './interrupt.mjs'
-import { Problem } from './problem.mjs'
+import { Problem, saysDiskFull } from './problem.mjs'
+
+/** scons came to its end, and has written down which objects are whole. */
+export class Failed extends Problem {}
 
 const isCompilation = (line) => / -c /.test(line) && / -o (\S+\.os?) /.test(line)
 
@@ -45,7 +48,8 @@ export function progressOf(what, total, stream = process.stderr) {
 }
 
 /**
- * Runs scons in a tree. What it prints goes to a log; of a failure, the compiler's first error is the message.
+ * Runs scons in a tree. What it prints goes to a log; of a failure, the compiler's first error is the message. Unless that is a
+ * `Failed`, scons may have left objects that it takes for what they are not.
  * @param {object} options
  * @param {string[]} options.scons
  * @param {string} options.tree
@@ -74,7 +78,7 @@ export async function runScons({ scons, tree, args, jobs, env, what, log, logNam
   const dry = await run`${command} -n -Q 2>&1`
   if (dry.exitCode !== 0) {
     await writeFile(log, dry.stdout)
-    throw new Problem(`${what} failed`, firstError(dry.stdout), `everything it printed: ${logName}`)
+    throw new Failed(`${what} failed`, firstError(dry.stdout), `everything it printed: ${logName}`)
   }
   const total = dry.stdout.split('\n').filter(isCompilation).length
   const stream = createWriteStream(log, { flags: 'a' })
@@ -107,12 +111,11 @@ export async function runScons({ scons, tree, args, jobs, env, what, log, logNam
   if (unwritten) throw unwritten
   if (exitCode === 0) return total
   const text = await readFile(log, 'utf8')
-  if (/No space left on device/i.test(text)) throw new Problem(`${what} failed: the disk is full`, `log: ${logName}`)
-  const killed = signal ?? (/(^|\s)Killed($|\s)|signal 9/m.test(text) ? 'SIGKILL' : undefined)
-  throw new Problem(
-    `${what} failed`,
-    firstError(text),
-    killed ? `killed by ${killed}: with too little memory, --jobs 1 helps` : '',
-    `everything it printed: ${logName}`,
-  )
+  if (saysDiskFull(text)) throw new Problem(`${what} failed: the disk is full`, `log: ${logName}`)
+  // A shell passes on by which signal its program was ended.
+  const killed = signal ?? (exitCode === 137 || /(^|\s)Killed($|\s)|signal 9/m.test(text) ? 'SIGKILL' : undefined)
+  const place = `everything it printed: ${logName}`
+  if (!killed && Number(exitCode) < 128) throw new Failed(`${what} failed`, firstError(text), place)
+  const how = killed ? `killed by ${killed}: with too little memory, --jobs 1 helps` : `ended with ${exitCode}`
+  throw new Problem(`${what} failed`, firstError(text), how, place)
 }

@@ -1,6 +1,7 @@
 import { appendFileSync, readFileSync, rmSync } from 'node:fs'
 import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Problem } from './problem.mjs'
 
 /** What must not outlive this process: unfinished files and directories, and the locks it holds. */
@@ -94,37 +95,107 @@ export async function readJson(file) {
 }
 
 /**
+ * Gives a file another name, unless something has that name already: then false.
+ * @param {string} from
+ * @param {string} to
+ */
+async function linked(from, to) {
+  try {
+    await link(from, to)
+    return true
+  } catch (error) {
+    if (error.code === 'EEXIST') return false
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(error.code)) throw error
+    throw new Problem(
+      `${path.dirname(to)}: the file system takes no hard links (${error.code}), and locks are made of them`,
+      'exFAT has none: use a checkout on another file system',
+    )
+  }
+}
+
+/**
+ * The processes that a lock names and that are still there; undefined when there is no lock.
+ * @param {string} file
+ */
+async function ownersOf(file) {
+  try {
+    return (await readFile(file, 'utf8')).split('\n').map(Number).filter(isRunning)
+  } catch (error) {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/**
+ * Takes a lock whose owners are gone, if nobody else does. Only one process at a time may try: what another one removes as left
+ * behind could be the lock that the first has just taken.
+ * @param {string} file
+ * @param {string} mine
+ */
+async function takeOver(file, mine) {
+  const turn = `${file}.takeover`
+  if (!(await linked(mine, turn))) return false
+  unfinished.add(turn)
+  try {
+    const owners = await ownersOf(file)
+    if (owners?.length) return false
+    if (owners) await rm(file)
+    return await linked(mine, file)
+  } finally {
+    await rm(turn)
+    unfinished.delete(turn)
+  }
+}
+
+/**
+ * Takes a lock, or fails saying who has it.
+ * @param {string} file
+ * @param {string} mine a file with this process's number
+ * @param {string} what
+ * @param {{ patience: number, say: (text: string) => void }} options
+ */
+async function take(file, mine, what, { patience, say }) {
+  const began = Date.now()
+  let told = false
+  while (!(await linked(mine, file))) {
+    const owners = await ownersOf(file)
+    if (owners?.length === 0 && (await takeOver(file, mine))) return
+    const waited = (Date.now() - began) / 1000
+    if (owners?.length) {
+      const others = `another process (${owners.join(', ')}) is at it`
+      if (waited >= patience)
+        throw new Problem(`${what}: ${others}`, `wait for it or stop it; when it is something else: remove ${file}`)
+      if (!told) say(`${what}: ${others}; waiting for it`)
+      told = true
+    } else if (waited >= Math.max(patience, 5))
+      throw new Problem(`${what}: a process ended while it took over a lock`, `remove ${file}.takeover`)
+    await sleep(owners?.length ? 500 : 20)
+  }
+}
+
+/**
  * Does something that no other process may do at the same time in the same place. The lock names this process and the
  * programs that it tells `work`'s argument about: these may outlive it.
  * @template T
  * @param {string} file the lock
  * @param {string} what for the message
  * @param {(alsoOf: (program: number) => void) => Promise<T>} work
+ * @param {object} [waiting]
+ * @param {number} [waiting.patience] seconds to wait for a process that is at it
+ * @param {(text: string) => void} [waiting.say]
  */
-export async function alone(file, what, work) {
+export async function alone(file, what, work, { patience = 0, say = () => {} } = {}) {
   await mkdir(path.dirname(file), { recursive: true })
   const mine = `${file}-${process.pid}`
-  await writeFile(mine, `${process.pid}`)
+  unfinished.add(mine)
   try {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        await link(mine, file)
-        break
-      } catch (error) {
-        if (error.code !== 'EEXIST') throw error
-        const owners = (await readFile(file, 'utf8').catch(() => '')).split('\n').map(Number).filter(isRunning)
-        if (attempt === 3 || owners.length)
-          throw new Problem(
-            `${what}: another process (${owners.join(', ')}) is at it`,
-            `wait for it or stop it; when it is something else: remove ${file}`,
-          )
-        await rm(file, { force: true })
-      }
-    }
+    await writeFile(mine, `${process.pid}`)
+    await take(file, mine, what, { patience, say })
+    unfinished.add(file)
   } finally {
-    await rm(mine)
+    await rm(mine, { force: true })
+    unfinished.delete(mine)
   }
-  unfinished.add(file)
   try {
     return await work((program) => appendFileSync(file, `\n${program}`))
   } finally {

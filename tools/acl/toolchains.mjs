@@ -1,31 +1,40 @@
 /** Oldest macOS that what is built runs on: the first for Apple's own CPUs. */
 export const macosVersion = '11.0'
 
+/** Oldest glibc that portable builds run on: RHEL 8, Debian 10, Ubuntu 18.10. */
+export const glibcVersion = '2.28'
+
 /**
  * @typedef {object} Cpu
  * @property {'linux-arm64' | 'darwin-arm64'} target
  * @property {string} arch scons option
- * @property {{ clang: string, zig: string }} [tuning] what follows scons's own -march
+ * @property {{ clang?: string, zig: string }} tuning what follows scons's own -march, which zig does not know
  * @property {string[]} requiredFeatures what the code uses without asking, as /proc/cpuinfo names it
  */
 
-const armv86 = ['asimd', 'asimdhp', 'asimddp', 'i8mm', 'bf16']
+const armv82 = ['asimd', 'asimdhp']
+const armv86 = [...armv82, 'asimddp', 'i8mm', 'bf16']
+
+/** @param {string} chip @param {string} arch @param {string[]} requiredFeatures @returns {Cpu} */
+const apple = (chip, arch, requiredFeatures) => ({
+  ...{ target: 'darwin-arm64', arch, requiredFeatures },
+  tuning: { clang: `-mcpu=apple-${chip}`, zig: `-mcpu=apple_${chip}` },
+})
+
+/** @param {string} arch @param {string} features @param {string[]} requiredFeatures @returns {Cpu} */
+const armv8 = (arch, features, requiredFeatures) => ({
+  ...{ target: 'linux-arm64', arch, requiredFeatures },
+  tuning: { zig: `-mcpu=generic+${features}` },
+})
 
 /** @type {Record<string, Cpu>} The first of a target is its default. */
 export const cpus = {
-  'armv8.6-a': { target: 'linux-arm64', arch: 'armv8.6-a', requiredFeatures: armv86 },
-  'armv8.2-a': { target: 'linux-arm64', arch: 'armv8.2-a', requiredFeatures: ['asimd', 'asimdhp'] },
-  ...Object.fromEntries(
-    ['m2', 'm3', 'm4'].map((chip) => [
-      `apple-${chip}`,
-      {
-        target: /** @type {const} */ ('darwin-arm64'),
-        arch: 'armv8.6-a',
-        tuning: { clang: `-mcpu=apple-${chip}`, zig: `-mcpu=apple_${chip}` },
-        requiredFeatures: [...armv86, 'asimdfhm'],
-      },
-    ]),
-  ),
+  'armv8.6-a': armv8('armv8.6-a', 'v8_6a+fullfp16', armv86),
+  'armv8.2-a': armv8('armv8.2-a', 'v8_2a+fullfp16', armv82),
+  'apple-m2': apple('m2', 'armv8.6-a', [...armv86, 'asimdfhm']),
+  'apple-m3': apple('m3', 'armv8.6-a', [...armv86, 'asimdfhm']),
+  'apple-m4': apple('m4', 'armv8.6-a', [...armv86, 'asimdfhm', 'sme']),
+  'apple-m1': apple('m1', 'armv8.2-a', [...armv82, 'asimddp', 'asimdfhm']),
 }
 
 /** @type {readonly ('linux-arm64' | 'darwin-arm64')[]} */
@@ -57,6 +66,8 @@ export const sconsOptions = {
  * @typedef {object} Toolchain
  * @property {string} name
  * @property {'linux-arm64' | 'darwin-arm64'} target
+ * @property {boolean} [portable] for the oldest system named here, with a C++ runtime of its own; others are for systems like the one
+ *   they were built on
  * @property {(host: string) => boolean} runsOn
  * @property {'clang' | 'zig'} dialect of the tuning flags
  * @property {[cc: string, cxx: string][]} compilers in the order of preference; of `clang`, any version suffix is found
@@ -66,11 +77,15 @@ export const sconsOptions = {
  * @property {string[]} needs beside scons and the compiler: keys of the remedies
  */
 
+/** Zig leaves debug information in, and checks for undefined behaviour where nothing else is said. */
+const zigFlags = ['-g0', '-fno-sanitize=undefined']
+
 /** @type {Toolchain[]} */
 export const toolchains = [
   {
     name: 'macOS, native',
     target: 'darwin-arm64',
+    portable: true,
     runsOn: (host) => host === 'darwin-arm64',
     dialect: 'clang',
     compilers: [['clang', 'clang++']],
@@ -82,11 +97,12 @@ export const toolchains = [
   {
     name: 'macOS, cross with zig',
     target: 'darwin-arm64',
+    portable: true,
     runsOn: () => true,
     dialect: 'zig',
     compilers: [],
-    // Zig leaves debug information in, and checks for undefined behaviour where nothing else is said.
-    flags: ['-target', `aarch64-macos.${macosVersion}`, '-g0', '-fno-sanitize=undefined'],
+    // zig's linker has no list of exports: what is not to be seen in a binary has to be hidden here.
+    flags: ['-target', `aarch64-macos.${macosVersion}`, ...zigFlags, '-fvisibility=hidden'],
     linkFlags: [],
     scons: { os: 'macos', build: 'cross_compile', toolchain_prefix: '', compiler_prefix: '' },
     needs: ['zig'],
@@ -117,5 +133,17 @@ export const toolchains = [
       ...{ os: 'linux', build: 'cross_compile', toolchain_prefix: 'aarch64-linux-gnu-', compiler_prefix: '' },
     },
     needs: ['binutils', 'libraries'],
+  },
+  {
+    name: 'Linux, portable, with zig',
+    target: 'linux-arm64',
+    portable: true,
+    runsOn: () => true,
+    dialect: 'zig',
+    compilers: [],
+    flags: ['-target', `aarch64-linux-gnu.${glibcVersion}`, ...zigFlags, '-fPIC'],
+    linkFlags: [],
+    scons: { os: 'linux', build: 'cross_compile', toolchain_prefix: '', compiler_prefix: '' },
+    needs: ['zig'],
   },
 ]

@@ -18,7 +18,7 @@ export async function copyPatched(source, series, patches, place) {
   await cp(top, place, {
     recursive: true,
     verbatimSymlinks: true,
-    filter: (from) => path.dirname(from) !== top || !isApart(path.basename(from)),
+    filter: (from) => !isApart(path.relative(top, from)),
   })
   await applySeries(place, patches, series, source.version)
 }
@@ -75,8 +75,9 @@ function freeName(tree) {
  */
 async function setAside(tree) {
   const aside = freeName(tree)
-  await rename(recordOf(tree), recordOf(aside))
+  // In this order: a tree that has lost its record would be taken for an unfinished one and replaced.
   await rename(tree, aside)
+  await rename(recordOf(tree), recordOf(aside))
   await rm(path.join(aside, 'build'), { recursive: true, force: true })
   return aside
 }

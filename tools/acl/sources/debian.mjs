@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { $ } from 'zx/core'
@@ -10,24 +10,23 @@ import { tarballSource } from './tarball.mjs'
 
 /** The package archive that this machine's apt uses, as apt names it. */
 async function archive() {
-  const listed = await $({
-    nothrow: true,
-    quiet: true,
-  })`apt-get indextargets --format ${'$(REPO_URI) $(ORIGIN) $(COMPONENT) $(CREATED_BY)'}`
+  const format = '$(REPO_URI)|$(ORIGIN)|$(COMPONENT)'
+  const listed = await $({ nothrow: true, quiet: true })`apt-get indextargets --format ${format}`
   if (listed.exitCode === 127)
     throw new Unavailable('ACL_SOURCE=debian: missing: apt-get (it is for Debian and its kin)')
-  const debian = listed.stdout
-    .split('\n')
-    .map((line) => line.split(' '))
-    .filter(([, origin, component]) => origin === 'Debian' && component === 'main')
-    .map(([address]) => address)
-    .find((address) => !/security/.test(address))
-  if (!debian)
-    throw new Unavailable(
-      "ACL_SOURCE=debian: this machine's apt knows no archive of Debian",
-      'run apt-get update once first',
-    )
-  return debian
+  const archives = listed.stdout.split('\n').flatMap((line) => {
+    const [address, origin, component] = line.split('|')
+    return origin ? [{ address, origin, component }] : []
+  })
+  const debian = archives.find(
+    ({ address, origin, component }) => origin === 'Debian' && component === 'main' && !/security/.test(address),
+  )
+  if (debian) return debian.address
+  const others = [...new Set(archives.map(({ origin }) => origin))].join(', ')
+  throw new Unavailable(
+    `ACL_SOURCE=debian: this machine's apt knows no archive of Debian${others && `, only of ${others}`}`,
+    others ? 'ACL_SOURCE=DIRECTORY or ACL_SOURCE=TARBALL names another source' : 'run apt-get update once first',
+  )
 }
 
 /**
@@ -93,6 +92,6 @@ async function download(apt, address, alternate, place) {
     throw new Problem(`${alternate.file}: sha256: expected ${alternate.sha256}, received ${sha256}`)
   await rename(tarball, place).catch(async (error) => {
     if (error.code !== 'EXDEV') throw error
-    await $({ quiet: true })`cp ${tarball} ${place}`
+    await copyFile(tarball, place)
   })
 }

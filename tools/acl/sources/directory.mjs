@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { digestOfFiles, filesOf } from '../digest.mjs'
 import { Problem } from '../problem.mjs'
-import { checkCommit, cleanCommit } from './git.mjs'
+import { cleanCommit } from './git.mjs'
 import { versionOf } from './version.mjs'
 
 /**
@@ -16,21 +16,17 @@ import { versionOf } from './version.mjs'
 export async function directorySource(layout, lock, directory, { allowUnlocked = false }) {
   const version = await versionOf(directory)
   const digest = digestOfFiles(await filesOf(directory))
-  const source = { kind: /** @type {const} */ ('directory'), version, directory: path.resolve(directory), digest }
   const place = `ACL_SOURCE ${directory}`
-  if (existsSync(path.join(directory, '.git'))) {
-    const commit = await cleanCommit(directory, place)
-    if (version === lock.version) {
-      checkCommit(lock, commit, place)
-      return { ...source, commit, locked: lock.commit !== null }
-    }
-    if (allowUnlocked) return { ...source, commit, locked: false }
-  } else if (lock.alternates.some(({ tree }) => tree === digest)) return { ...source, locked: true }
-  if (allowUnlocked) return { ...source, locked: false }
+  const commit = existsSync(path.join(directory, '.git')) ? await cleanCommit(directory, place) : undefined
+  const locked = commit === lock.commit || lock.alternates.some(({ tree }) => tree === digest)
+  if (locked || allowUnlocked)
+    return { kind: 'directory', version, directory: path.resolve(directory), digest, commit, locked }
+  const known =
+    lock.commit === null ? `${lock.tag} (whose commit the first fetch without ACL_SOURCE records)` : lock.tag
   throw new Problem(
     `${place}: ComputeLibrary ${version}, but not one that ${layout.name(layout.lock)} knows`,
-    `expected a checkout of ${lock.tag}${lock.alternates.map((one) => `, or the files of ${one.file}`).join('')}`,
-    `received files with digest ${digest}`,
+    `expected a checkout of ${known}${lock.alternates.map((one) => `, or the files of ${one.file}`).join('')}`,
+    `received ${commit ? `commit ${commit}` : `files with digest ${digest}`}`,
     'to use it all the same: --allow-unlocked',
   )
 }

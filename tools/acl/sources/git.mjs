@@ -4,7 +4,7 @@ import path from 'node:path'
 import { digestOfFiles, few, filesOf, isApart } from '../digest.mjs'
 import { git } from '../git.mjs'
 import { recordCommit } from '../lock.mjs'
-import { Problem, Unavailable } from '../problem.mjs'
+import { Problem, saysDiskFull, Unavailable } from '../problem.mjs'
 import { whole } from '../temporary.mjs'
 import { readRecord, writeRecord } from './record.mjs'
 import { versionOf } from './version.mjs'
@@ -28,7 +28,7 @@ export async function cleanCommit(directory, place) {
   const changed = status.stdout
     .split('\n')
     .map((line) => line.slice(3))
-    .filter((name) => name && !isApart(name.split('/')[0]))
+    .filter((name) => name && !isApart(name))
   if (changed.length)
     throw new Problem(
       `${place} was edited: ${few(changed)}`,
@@ -38,29 +38,33 @@ export async function cleanCommit(directory, place) {
 }
 
 /**
+ * Throws a Problem when a source is not the one of the lock.
  * @param {import('../lock.mjs').Lock} lock
- * @param {string} commit
+ * @param {{ version: string, commit?: string }} source
  * @param {string} place
+ * @param {string} [remedy]
  */
-export function checkCommit(lock, commit, place) {
+function checkLocked(lock, { version, commit }, place, remedy = '') {
+  if (version !== lock.version)
+    throw new Problem(`${place}: version: expected ${lock.version}, received ${version}`, remedy)
   if (lock.commit !== null && commit !== lock.commit)
-    throw new Problem(`${place}: commit of ${lock.tag}: expected ${lock.commit}, received ${commit}`)
+    throw new Problem(`${place}: commit of ${lock.tag}: expected ${lock.commit}, received ${commit}`, remedy)
 }
 
 /**
  * @param {import('../lock.mjs').Lock} lock
  * @param {string} directory
  * @param {string} place
+ * @param {string} [remedy]
  */
-async function checked(lock, directory, place) {
+async function checked(lock, directory, place, remedy) {
   const commit = await cleanCommit(directory, place)
-  checkCommit(lock, commit, place)
   const version = await versionOf(directory)
-  if (version !== lock.version) throw new Problem(`${place}: version: expected ${lock.version}, received ${version}`)
+  checkLocked(lock, { version, commit }, place, remedy)
   const files = await filesOf(directory)
   /** @type {import('./record.mjs').Source} */
   const source = { kind: 'git', version, directory, digest: digestOfFiles(files), commit, locked: true }
-  return { source, files, commit }
+  return { source, files }
 }
 
 /**
@@ -72,16 +76,62 @@ export async function presentCheckout(layout, lock) {
   const { checkout } = layout
   if (!existsSync(checkout)) return undefined
   const place = layout.name(checkout)
+  const remedy = `remove ${place} and run fetch`
   const known = await readRecord(recordOf(layout), checkout, place)
   if (known) {
-    checkCommit(lock, known.commit ?? '', place)
+    checkLocked(lock, known, place, remedy)
     return known
   }
   if (!existsSync(path.join(checkout, '.git')))
     throw new Problem(`${place}: not put there by fetch, and not a git checkout`, 'remove it, or name it: ACL_SOURCE')
-  const { source, files } = await checked(lock, checkout, place)
+  if (lock.commit === null)
+    throw new Problem(
+      `${place}: not put there by fetch, and ${layout.name(layout.lock)} has no commit yet to know it by`,
+      `${remedy}, or move it away and name it: ACL_SOURCE`,
+    )
+  const { source, files } = await checked(lock, checkout, place, remedy)
   await writeRecord(recordOf(layout), source, files)
   return source
+}
+
+/** What git says where the network or the server fails it. */
+const unreachable =
+  /could not resolve|failed to connect|connection (refused|reset|timed out)|unable to access|too slow|RPC failed|early EOF|disconnect|could not read from remote/i
+
+/**
+ * @param {import('../lock.mjs').Lock} lock
+ * @param {string} stderr
+ */
+function cloneFailure(lock, stderr) {
+  const said = stderr.split(/[\r\n]+/).filter((line) => /^(fatal|error|remote): (?!.*\d% )/.test(line))
+  const what = `git clone of ${lock.tag} failed`
+  if (saysDiskFull(stderr)) return new Problem(`${what}: the disk is full`)
+  if (unreachable.test(stderr)) return new Unavailable(what, ...said, otherwise)
+  return new Problem(what, ...said)
+}
+
+/**
+ * The tag of the lock, into third_party/ComputeLibrary.
+ * @param {import('../layout.mjs').Layout} layout
+ * @param {import('../lock.mjs').Lock} lock
+ * @returns {Promise<import('./record.mjs').Source>}
+ */
+async function clone(layout, lock) {
+  await rm(recordOf(layout), { force: true })
+  const shown = process.stderr.isTTY
+  const { source, files } = await whole(layout.checkout, async (partial) => {
+    const args = [
+      // A connection that has all but stopped is given up after a minute.
+      ...['-c', 'http.lowSpeedLimit=1000', '-c', 'http.lowSpeedTime=60', '-c', 'advice.detachedHead=false'],
+      ...['clone', shown ? '--progress' : '--quiet', '--depth', '1', '--single-branch', '--branch', lock.tag],
+    ]
+    const cloned = await git(layout.root, [...args, lock.git, partial], { shown })
+    if (cloned.exitCode !== 0) throw cloneFailure(lock, cloned.stderr)
+    return checked(lock, partial, lock.git)
+  })
+  const kept = { ...source, directory: layout.checkout }
+  await writeRecord(recordOf(layout), kept, files)
+  return kept
 }
 
 /**
@@ -89,26 +139,16 @@ export async function presentCheckout(layout, lock) {
  * @param {import('../layout.mjs').Layout} layout
  * @param {import('../lock.mjs').Lock} lock
  * @param {{ say: (text: string) => void }} options
- * @returns {Promise<import('./record.mjs').Source>}
  */
 export async function gitSource(layout, lock, { say }) {
-  const present = await presentCheckout(layout, lock)
-  if (present) return present
-  await rm(recordOf(layout), { force: true })
-  say(`fetching ComputeLibrary ${lock.tag} from ${lock.git}`)
-  const { source, files, commit } = await whole(layout.checkout, async (partial) => {
-    const cloned = await git(layout.root, [
-      ...['-c', 'advice.detachedHead=false', 'clone', '--quiet', '--depth', '1', '--single-branch'],
-      ...['--branch', lock.tag, lock.git, partial],
-    ])
-    if (cloned.exitCode !== 0) throw new Unavailable(`git clone of ${lock.tag} failed`, cloned.stderr.trim(), otherwise)
-    return checked(lock, partial, lock.git)
-  })
-  const kept = { ...source, directory: layout.checkout }
-  await writeRecord(recordOf(layout), kept, files)
-  if (lock.commit === null) {
-    await recordCommit(layout, commit)
-    say(`recorded commit ${commit} of ${lock.tag} in ${layout.name(layout.lock)}: commit that file`)
+  let source = await presentCheckout(layout, lock)
+  if (!source) {
+    say(`fetching ComputeLibrary ${lock.tag} from ${lock.git}`)
+    source = await clone(layout, lock)
   }
-  return kept
+  if (lock.commit === null && source.commit) {
+    await recordCommit(layout, source.commit)
+    say(`recorded commit ${source.commit} of ${lock.tag} in ${layout.name(layout.lock)}: commit that file`)
+  }
+  return source
 }

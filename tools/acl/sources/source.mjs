@@ -18,7 +18,7 @@ import { tarballSource } from './tarball.mjs'
  * @returns {Promise<import('./record.mjs').Source>}
  */
 export async function sourceOf(layout, lock, { named = '', allowUnlocked = false, say }) {
-  const source = await alone(path.join(layout.sources, '.lock'), 'fetch', async () => {
+  const chosen = async () => {
     if (named === '') return gitSource(layout, lock, { say })
     if (named === 'debian') return debianSource(layout, lock, { say })
     const status = statSync(named, { throwIfNoEntry: false })
@@ -28,7 +28,8 @@ export async function sourceOf(layout, lock, { named = '', allowUnlocked = false
       )
     if (status.isDirectory()) return directorySource(layout, lock, named, { allowUnlocked })
     return tarballSource(layout, lock, named, { say, allowUnlocked })
-  })
+  }
+  const source = await alone(path.join(layout.sources, '.lock'), 'fetch', chosen, { patience: 600, say })
   if (!source.locked)
     say(`NOT LOCKED: nothing vouches for this ComputeLibrary ${source.version}; build.json will say so`)
   return source

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, rename } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { $ } from 'zx/core'
 import { digestOfFile, digestOfFiles, filesOf } from '../digest.mjs'
-import { Problem } from '../problem.mjs'
+import { Problem, saysDiskFull } from '../problem.mjs'
 import { whole } from '../temporary.mjs'
 import { readRecord, writeRecord } from './record.mjs'
 import { versionOf } from './version.mjs'
@@ -46,9 +46,11 @@ export async function tarballSource(layout, lock, file, { say, allowUnlocked = f
     const unpacked = path.join(partial, 'unpacked')
     await mkdir(unpacked, { recursive: true })
     const done = await $({ nothrow: true, quiet: true })`tar -xf ${path.resolve(file)} -C ${unpacked} --no-same-owner`
+    if (saysDiskFull(done.stderr)) throw new Problem(`the disk is full: unpacking ${file}`)
     if (done.exitCode !== 0)
       throw new Problem(`${file}: tar could not unpack it`, done.stderr.trim(), 'for .tar.xz, xz is needed (xz-utils)')
     await rename(await topOf(unpacked, file), path.join(partial, 'tree'))
+    await rm(unpacked, { recursive: true, force: true })
     const version = await versionOf(path.join(partial, 'tree'))
     if (alternate && version !== alternate.version)
       throw new Problem(`${file}: version: expected ${alternate.version}, received ${version}`)

@@ -16,8 +16,7 @@ let env
 let repository
 beforeEach(() => {
   const source = upstream()
-  tag(source)
-  repository = checkout()
+  repository = checkout({ commit: tag(source) })
   env = { ACL_SOURCE: source, PATH: programs(), SCONS_CALLS: path.join(temporary(), 'calls') }
 })
 const run = (args = [], more = {}) => repository.run(['build', '--target', target, ...args], { ...env, ...more })
@@ -36,8 +35,8 @@ test('build installs library and headers, and says in build.json what it made', 
   expect(code).toBe(0)
   expect(stamp()).toMatchObject({
     version: '52.5.0',
-    source: { kind: 'directory', locked: false },
-    ...{ target, cpu, compiler: 'clang version 19.0.0' },
+    source: { kind: 'directory', locked: true },
+    ...{ target, cpu, compiler: 'clang version 19.0.0', command: { cc: 'clang', cxx: 'clang++' } },
     requiredFeatures: expect.arrayContaining(['asimd', 'asimdhp', 'asimddp', 'i8mm', 'bf16']),
     operators: expect.arrayContaining(['Gemm', 'IndexSoftmax', 'Softmax']),
     sha256: digestOf(readFileSync(repository.path(library))),
@@ -60,12 +59,40 @@ test('a second build with the same inputs does nothing and says so', async () =>
 test.each([
   ['the compiler', { CLANG_VERSION: 'clang version 20.0.0' }, []],
   ['the operators', {}, ['--full']],
+  ['the command of the compiler', { CC: 'clang', CXX: 'clang++ -O0' }, []],
 ])('another answer of %s builds again', async (_, more, args) => {
   await run()
   const { stderr } = await run(args, more)
   expect(stderr).toContain('built ')
   expect(stamp().operators).toEqual(args.length ? 'all' : expect.any(Array))
 })
+
+test('a prefix without its headers is built again', async () => {
+  await run()
+  rmSync(repository.path(`${prefix}/include`), { recursive: true })
+  expect((await run()).stderr).toContain('built ')
+  expect(repository.has(`${prefix}/include/arm_compute/core/Types.h`)).toBe(true)
+})
+
+test.runIf(target === 'linux-arm64')(
+  'the tests of --validation come and go without a change of build.json',
+  async () => {
+    const tests = 'tests/tailored/SConscript'
+    const section = `diff --git a/${tests} b/${tests}\nnew file mode 100644\n--- /dev/null\n+++ b/${tests}\n@@ -0,0 +1 @@\n+#\n`
+    repository.edit('patches/ComputeLibrary/operator.patch', (text) => text + section)
+    const validation = () => run(['--validation'])
+    expect((await run()).stderr).toContain('built ')
+    const before = stamp()
+    expect((await validation()).stderr).toContain('built ')
+    expect(repository.has(`${prefix}/bin/arm_compute_validation`)).toBe(true)
+    expect(stamp()).toEqual(before)
+    for (const again of [run, validation]) expect((await again()).stderr).toContain('is up to date')
+    rmSync(repository.path(`${prefix}/bin/arm_compute_validation`))
+    expect((await validation()).stderr).toContain('built ')
+    repository.edit(`${prefix}/bin/validation.json`, (text) => text.replace(/"key": "./, '"key": "-'))
+    expect((await validation()).stderr).toContain('built ')
+  },
+)
 
 test('a changed series makes the tree anew and keeps the objects for scons to judge', async () => {
   await run()
@@ -90,6 +117,39 @@ test('a tree that was edited is set aside, and what is built is the series', asy
   const edited = repository.path(`${prefix}/tree.edited`)
   expect(await repository.run(['refresh', edited, '--into', 'operator.patch'], env)).toMatchObject({ code: 0 })
   expect(repository.read('patches/ComputeLibrary/operator.patch')).toContain('\n+edited\n')
+})
+
+test('an edited tree survives a process that ends while it sets it aside', async () => {
+  await run()
+  repository.write(`${prefix}/tree/src/softmax.cpp`, 'edited\n')
+  rmSync(repository.path(`${prefix}/build.json`))
+  const preload = path.join(temporary(), 'ends.mjs')
+  write(
+    preload,
+    `import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+const { rename } = fs.promises
+let aside = 0
+fs.promises.rename = (from, to) => {
+  if (to.includes('tree.edited') && ++aside === 2) process.kill(process.pid, 'SIGKILL')
+  return rename(from, to)
+}
+syncBuiltinESMExports()
+`,
+  )
+  expect(await run([], { NODE_OPTIONS: `--import ${preload}` })).toMatchObject({ code: null })
+  expect(await run()).toMatchObject({ code: 0 })
+  expect(repository.read(`${prefix}/tree.edited/src/softmax.cpp`)).toBe('edited\n')
+})
+
+test('a source without the licences is not installed', async () => {
+  const source = upstream()
+  rmSync(path.join(source, 'LICENSES'), { recursive: true })
+  repository = checkout({ commit: tag(source) })
+  const { code, stderr } = await run([], { ACL_SOURCE: source })
+  expect(code).toBe(1)
+  expect(stderr).toContain('a library is installed with LICENSES, which this ComputeLibrary does not have')
+  expect(repository.has(`${prefix}/build.json`)).toBe(false)
 })
 
 test('a tree without its record, and a damaged library, are made anew', async () => {
@@ -140,17 +200,39 @@ test("a failed compile: the compiler's first error, the log's place, nothing ins
   expect(await run()).toMatchObject({ code: 0 })
 })
 
+const full = 'LLVM ERROR: IO failure on output stream: No space left on device\nscons: *** [build/src/a.o] Error 1\n'
+
+test.each([
+  ['a compiler error', { text: failure }, true],
+  ['a full disk', { text: full }, false],
+  ['the end of scons by a signal', { SCONS_ENDS_BY: 'SIGKILL' }, false],
+])('after %s, objects are kept only when scons knows of which series they are', async (_, { text, ...more }, kept) => {
+  const log = path.join(temporary(), 'failure')
+  write(log, text ?? '')
+  const object = `${prefix}/tree/build/object.o`
+  const patch = 'patches/ComputeLibrary/operator.patch'
+  const series = repository.read(patch)
+  await run()
+  repository.write(object, 'object')
+  repository.edit(patch, (text) => text.replace('#include', '#  include'))
+  expect(await run([], text ? { SCONS_FAILS: log } : more)).toMatchObject({ code: 1 })
+  repository.write(patch, series)
+  rmSync(repository.path(library))
+  expect(await run()).toMatchObject({ code: 0, stderr: expect.stringContaining('built ') })
+  expect(repository.has(object)).toBe(kept)
+})
+
 test('a disk that is full, while compiling and while copying', async () => {
   const log = path.join(temporary(), 'failure')
-  write(log, 'LLVM ERROR: IO failure on output stream: No space left on device\nscons: *** [build/src/a.o] Error 1\n')
+  write(log, full)
   const compiling = await run([], { SCONS_FAILS: log })
   expect(compiling.code).toBe(1)
   expect(compiling.stderr).toContain('the disk is full')
 
   rmSync(repository.path('build'), { recursive: true })
-  const full = path.join(temporary(), 'full.mjs')
+  const preload = path.join(temporary(), 'full.mjs')
   write(
-    full,
+    preload,
     `import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 fs.promises.cp = async (from, to) => {
@@ -161,7 +243,7 @@ fs.promises.cp = async (from, to) => {
 syncBuiltinESMExports()
 `,
   )
-  const copying = await run([], { NODE_OPTIONS: `--import ${full}` })
+  const copying = await run([], { NODE_OPTIONS: `--import ${preload}` })
   expect(copying.code).toBe(1)
   expect(copying.stderr).toMatch(/the disk is full: writing .*tree\.partial-/)
   expect(copying.stderr).not.toContain('    at ')
@@ -250,6 +332,25 @@ test.each([
   expect(repository.has(`${prefix}/tree`)).toBe(false)
 })
 
+test.runIf(process.platform === 'linux' && process.arch !== 'arm64')(
+  'a compiler that makes no programs for the target is refused with what it says',
+  async () => {
+    const directory = temporary()
+    const cxx = path.join(directory, 'g++')
+    write(cxx, '#!/bin/sh\ncase "$*" in *--target=*) echo "g++: error: --target" >&2; exit 1 ;; esac\n', 0o755)
+    const { code, stderr } = await run([], { CC: cxx, CXX: cxx })
+    expect(code).toBe(3)
+    expect(stderr).toContain('missing: a compiler with libraries for linux-arm64: g++: error: --target')
+    expect(stderr).toContain('get it: apt install clang g++-aarch64-linux-gnu')
+  },
+)
+
+test('CC without CXX is refused', async () => {
+  const { code, stderr } = await run([], { CC: 'clang' })
+  expect(code).toBe(3)
+  expect(stderr).toContain('CC=clang, but no CXX: set both or none')
+})
+
 test.runIf(process.platform === 'linux')('without zig, macOS cannot be built for on Linux', async () => {
   const { code, stderr } = await repository.run(['build', '--target', 'darwin-arm64'], {
     ...env,
@@ -257,19 +358,26 @@ test.runIf(process.platform === 'linux')('without zig, macOS cannot be built for
   })
   expect(code).toBe(3)
   expect(stderr).toContain('missing: zig')
-  expect(stderr).toContain('pip install ziglang')
+  expect(stderr).toContain('get it: apt install python3-venv')
 })
 
 test.runIf(process.platform === 'linux')(
   'macOS on Linux goes through zig under the names that scons calls',
   async () => {
     const directory = temporary()
-    const zig = '#!/bin/sh\n[ "$1" = version ] && echo 0.99.0\nexit 0\n'
+    const zig = `#!/bin/sh
+[ "$1" = version ] && echo 0.99.0
+case "$*" in *apple_m3*) echo "error: unknown CPU: 'apple_m3'" >&2; exit 1 ;; esac
+`
     write(path.join(directory, 'zig'), zig, 0o755)
-    const { code, stderr } = await repository.run(['build', '--target', 'darwin-arm64', '--cpu', 'apple-m4'], {
-      ...env,
-      PATH: `${directory}:${env.PATH}`,
-    })
+    const build = (cpu) =>
+      repository.run(['build', '--target', 'darwin-arm64', '--cpu', cpu], { ...env, PATH: `${directory}:${env.PATH}` })
+    const unknown = await build('apple-m3')
+    expect(unknown.code).toBe(1)
+    expect(unknown.stderr).toContain("--cpu apple-m3: zig 0.99.0 does not know it: error: unknown CPU: 'apple_m3'")
+    expect(unknown.stderr).toContain('it knows --cpu apple-m2, --cpu apple-m4, --cpu apple-m1')
+    expect(calls()).toEqual([])
+    const { code, stderr } = await build('apple-m4')
     expect(stderr).toContain('built ')
     expect(code).toBe(0)
     expect(calls().at(-1)).toMatchObject({
@@ -282,18 +390,15 @@ test.runIf(process.platform === 'linux')(
 )
 
 test.each([
-  [['--target', 'win32-x64'], 1, '--target: expected linux-arm64 or darwin-arm64, received win32-x64'],
-  [
-    ['--cpu', 'cortex-a53'],
-    1,
-    '--cpu: expected one of armv8.6-a, armv8.2-a, apple-m2, apple-m3, apple-m4, received cortex-a53',
-  ],
+  [['--target', 'win32-x64'], 2, "'win32-x64' is invalid. Allowed choices are linux-arm64, darwin-arm64."],
+  [['--cpu', 'cortex-a53'], 2, "'cortex-a53' is invalid. Allowed choices are armv8.6-a, armv8.2-a, apple-m2,"],
   [
     ['--target', 'linux-arm64', '--cpu', 'apple-m2'],
-    1,
+    2,
     'expected one of armv8.6-a, armv8.2-a for linux-arm64, received apple-m2',
   ],
-  [['--target', 'darwin-arm64', '--validation'], 1, '--validation: expected --target linux-arm64'],
+  [['--target', 'darwin-arm64', '--portable'], 2, '--portable: expected --target linux-arm64'],
+  [['--target', 'darwin-arm64', '--validation'], 2, '--validation: expected --target linux-arm64'],
   [['--jobs', '0'], 2, 'expected a number of 1 or more'],
   [['--fast'], 2, "unknown option '--fast'"],
 ])('build %j is refused', async (args, expected, message) => {
@@ -327,7 +432,7 @@ test('info says what is there; its toolchains do not depend on what was built', 
     series: { patches: ['operator.patch', 'registration.patch'] },
     built: [{ prefix, target, cpu }],
   })
-  expect(facts.toolchains[target]).toMatchObject({ compiler: 'clang version 19.0.0', scons: 'scons' })
+  expect(facts.toolchains[target]).toMatchObject({ compiler: 'clang version 19.0.0' })
 })
 
 test('usage errors end with 2, help with 0', async () => {

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -18,6 +18,92 @@ test('fetch clones the tag, records its commit, and verifies both ever after', a
   expect(repository.has('third_party/ComputeLibrary/SConstruct')).toBe(true)
   const second = await repository.run(['fetch'])
   expect(second).toMatchObject({ code: 0, stderr: expect.not.stringContaining('fetching') })
+  expect(second.stdout).toMatch(/^[0-9a-f]{64}\n$/)
+  expect(second.stdout).toBe(first.stdout)
+})
+
+test('a lock that has lost its commit gets it from the source that is here', async () => {
+  const source = upstream()
+  const commit = tag(source)
+  const repository = checkout({ git: urlOf(source) })
+  await repository.run(['fetch'])
+  repository.edit('third_party/upstream.lock.json', (text) => text.replace(`"${commit}"`, 'null'))
+  expect(repository.lock().commit).toBe(null)
+  expect(await repository.run(['fetch'])).toMatchObject({ code: 0 })
+  expect(repository.lock().commit).toBe(commit)
+})
+
+test.each(['null', `"${'a'.repeat(40)}"`])(
+  'after a new version in the lock, with commit %s, the source of the old one is refused',
+  async (commit) => {
+    const source = upstream()
+    const repository = checkout({ git: urlOf(source), commit: tag(source) })
+    await repository.run(['fetch'])
+    repository.edit('third_party/upstream.lock.json', (text) =>
+      text.replaceAll('52.5.0', '52.6.0').replace(/"commit":"\w*"/, `"commit":${commit}`),
+    )
+    const { code, stderr } = await repository.run(['fetch'])
+    expect(code).toBe(1)
+    expect(stderr).toContain(
+      'third_party/ComputeLibrary: version: expected 52.6.0, received 52.5.0\nremove third_party/ComputeLibrary and run fetch',
+    )
+  },
+)
+
+test('a clone by hand with a commit of its own is refused, whether the lock has a commit or not', async () => {
+  const source = upstream()
+  const commit = tag(source)
+  for (const [locked, message] of [
+    [commit, `expected ${commit}, received `],
+    [null, 'third_party/upstream.lock.json has no commit yet to know it by'],
+  ]) {
+    const repository = checkout({ git: urlOf(source), commit: locked })
+    git(repository.path('third_party'), 'clone', '--quiet', source, 'ComputeLibrary')
+    git(repository.path('third_party/ComputeLibrary'), 'commit', '--quiet', '--allow-empty', '--message=mine')
+    const { code, stderr } = await repository.run(['fetch'])
+    expect(code).toBe(1)
+    expect(stderr).toContain(message)
+    expect(stderr).toContain('remove third_party/ComputeLibrary and run fetch')
+    expect(repository.lock().commit).toBe(locked)
+  }
+})
+
+test('a second fetch waits for the first', async () => {
+  const source = upstream()
+  tag(source)
+  const repository = checkout({ git: urlOf(source) })
+  const directory = temporary()
+  const started = path.join(directory, 'started')
+  write(
+    path.join(directory, 'git'),
+    `#!/bin/sh\necho there >"${started}"\nsleep 1\nPATH="${process.env.PATH}" exec git "$@"\n`,
+    0o755,
+  )
+  const first = repository.start(['fetch'], { PATH: `${directory}:${process.env.PATH}` })
+  for (let i = 0; i < 200 && !existsSync(started); i += 1) await sleep(50)
+  const second = await repository.run(['fetch'])
+  expect(second.stderr).toContain(`fetch: another process (${first.child.pid}) is at it; waiting for it`)
+  expect(second).toMatchObject({ code: 0, stderr: expect.not.stringContaining('fetching') })
+  expect(await first.ended).toMatchObject({ code: 0 })
+})
+
+test('where the file system takes no hard links, the lock says so', async () => {
+  const preload = path.join(temporary(), 'exfat.mjs')
+  write(
+    preload,
+    `import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+fs.promises.link = async () => {
+  throw Object.assign(new Error('EPERM: operation not permitted, link'), { code: 'EPERM', syscall: 'link' })
+}
+syncBuiltinESMExports()
+`,
+  )
+  const repository = checkout()
+  const { code, stderr } = await repository.run(['fetch'], { NODE_OPTIONS: `--import ${preload}` })
+  expect(code).toBe(1)
+  expect(stderr).toContain('the file system takes no hard links (EPERM)')
+  expect(readdirSync(repository.path('build/compute-library/sources'))).toEqual([])
 })
 
 test('a tag that moved is refused: expected and received commit, nothing left', async () => {
@@ -49,6 +135,27 @@ test('a repository that cannot be reached: what git says, and what to do without
   expect(stderr).toContain('ACL_SOURCE=debian')
 })
 
+test('a tag that is not there is an error, and no want of a network', async () => {
+  const source = upstream()
+  tag(source)
+  git(source, 'tag', '--delete', 'v52.5.0')
+  const { code, stderr } = await checkout({ git: urlOf(source) }).run(['fetch'])
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/git clone of v52\.5\.0 failed\n.*Remote branch v52\.5\.0 not found/)
+})
+
+test.each([
+  ['fatal: write error: No space left on device\nfatal: early EOF', 1, 'failed: the disk is full'],
+  ["fatal: unable to access 'https://a.invalid/': Could not resolve host: a.invalid", 3, 'without network'],
+  ["fatal: unable to access 'https://a.invalid/': Operation too slow. Less than 1000 bytes/sec", 3, 'without network'],
+])('a clone that ends with %j', async (said, expected, message) => {
+  const directory = temporary()
+  write(path.join(directory, 'git'), `#!/bin/sh\ncat >&2 <<'E'\n${said}\nE\nexit 128\n`, 0o755)
+  const { code, stderr } = await checkout().run(['fetch'], { PATH: `${directory}:${process.env.PATH}` })
+  expect(code).toBe(expected)
+  expect(stderr).toContain(message)
+})
+
 test.each([
   ['a changed file', 'src/softmax.cpp'],
   ['a new file', 'src/new.cpp'],
@@ -73,6 +180,7 @@ test('a tree in third_party without a record is taken only when it is the clean 
   repository.write('third_party/ComputeLibrary/src/softmax.cpp', 'edited\n')
   expect((await repository.run(['fetch'])).stderr).toContain('was edited: src/softmax.cpp')
   git(repository.path('third_party/ComputeLibrary'), 'checkout', '--', '.')
+  repository.write('third_party/ComputeLibrary/src/.DS_Store', 'what Finder leaves')
   expect(await repository.run(['fetch'])).toMatchObject({ code: 0 })
 })
 
@@ -122,6 +230,22 @@ test('a tarball is known by its digest', async () => {
   const { code, stderr } = await repository.run(['fetch'], { ACL_SOURCE: file })
   expect(stderr).toContain(`ComputeLibrary 24.11 (debian, digest ${sha256})`)
   expect(code).toBe(0)
+  expect(readdirSync(repository.path(`build/compute-library/sources/${sha256.slice(0, 16)}`))).toEqual([
+    'source.json',
+    'tree',
+  ])
+})
+
+test('a disk that is full while a tarball is unpacked', async () => {
+  const { file, sha256 } = await tarball(upstream())
+  const known = { name: 'debian', version: '52.5.0', suite: 's', package: 'p', file: 'x', sha256, tree: null }
+  const directory = temporary()
+  write(path.join(directory, 'tar'), '#!/bin/sh\necho "tar: a.h: No space left on device" >&2\nexit 2\n', 0o755)
+  const env = { ACL_SOURCE: file, PATH: `${directory}:${process.env.PATH}` }
+  const { code, stderr } = await checkout({ alternates: [known] }).run(['fetch'], env)
+  expect(code).toBe(1)
+  expect(stderr).toContain(`the disk is full: unpacking ${file}`)
+  expect(stderr).not.toContain('xz')
 })
 
 test('an unknown tarball is refused, or used and said so with --allow-unlocked', async () => {
@@ -162,6 +286,16 @@ test('a directory is known by its commit or by its files', async () => {
   })
   write(path.join(source, 'src/softmax.cpp'), 'edited\n')
   expect((await repository.run(['fetch'], { ACL_SOURCE: source })).stderr).toContain('was edited: src/softmax.cpp')
+  git(source, 'commit', '--quiet', '--all', '--message=mine')
+  const mine = await repository.run(['fetch'], { ACL_SOURCE: source })
+  expect(mine.code).toBe(1)
+  expect(mine.stderr).toContain(`received commit ${git(source, 'rev-parse', 'HEAD')}`)
+  const allowed = await repository.run(['fetch', '--allow-unlocked'], { ACL_SOURCE: source })
+  expect(allowed).toMatchObject({ code: 0, stderr: expect.stringContaining('NOT LOCKED') })
+
+  const unrecorded = await checkout().run(['fetch'], { ACL_SOURCE: source })
+  expect(unrecorded.code).toBe(1)
+  expect(unrecorded.stderr).toContain('v52.5.0 (whose commit the first fetch without ACL_SOURCE records)')
 
   const plain = upstream({ version: '24.11' })
   const { tree, sha256 } = await tarball(plain)
@@ -186,8 +320,8 @@ function apt(file) {
   const script = `#!/bin/sh
 case "$*" in
 *indextargets*)
-  echo "http://archive.invalid/security/ Debian main Packages"
-  echo "http://archive.invalid/debian/ Debian main Packages" ;;
+  echo "http://archive.invalid/security/|\${ORIGIN-Debian}|main"
+  echo "http://archive.invalid/debian/|\${ORIGIN-Debian}|main" ;;
 *update*)
   for argument; do case $argument in Dir::Etc::sourceparts=*) cat "\${argument#*=}"/* >"$SEEN" ;; esac; done ;;
 *source*)
@@ -211,6 +345,19 @@ test("Debian's tarball comes through apt's own archive, though apt fails on the 
   expect(readFileSync(env.SEEN, 'utf8')).toMatch(
     /^Types: deb-src\nURIs: http:\/\/archive\.invalid\/debian\/\nSuites: trixie\nComponents: main\n/,
   )
+})
+
+test('apt without an archive of Debian: what it has is named', async () => {
+  const known = { name: 'debian', version: '24.11', suite: 'trixie', package: 'package', sha256: 'b'.repeat(64) }
+  const repository = checkout({ alternates: [{ ...known, tree: null, file: 'x.orig.tar.gz' }] })
+  for (const [origin, message] of [
+    ['Ubuntu', 'no archive of Debian, only of Ubuntu\nACL_SOURCE=DIRECTORY or'],
+    ['', 'no archive of Debian\nrun apt-get update once first'],
+  ])
+    expect(await repository.run(['fetch'], { ...apt(''), ORIGIN: origin })).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining(message),
+    })
 })
 
 test('Debian: a tarball with another digest, and none at all, are refused', async () => {

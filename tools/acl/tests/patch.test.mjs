@@ -12,8 +12,7 @@ let source
 let repository
 beforeEach(() => {
   source = upstream()
-  tag(source)
-  repository = checkout()
+  repository = checkout({ commit: tag(source) })
 })
 const run = (...args) => repository.run(args, { ACL_SOURCE: source })
 
@@ -35,8 +34,7 @@ test('inside a git repository, and from a hook of it, every file is patched', as
 
 test('a hunk whose lines are elsewhere in the file applies', async () => {
   const later = upstream({ above: 40 })
-  tag(later)
-  expect(await repository.run(['patch'], { ACL_SOURCE: later })).toMatchObject({ code: 0 })
+  expect(await repository.run(['patch', '--allow-unlocked'], { ACL_SOURCE: later })).toMatchObject({ code: 0 })
   expect(repository.read(`${tree}/filelist.json`)).toContain('"Cast": {},\n"IndexSoftmax": {},\n"Softmax"')
 })
 
@@ -106,6 +104,14 @@ test('an edited tree is not overwritten unless told to', async () => {
 const state = () =>
   ['series', 'operator.patch', 'registration.patch'].map((name) => repository.read(`patches/ComputeLibrary/${name}`))
 
+test('what Finder leaves in a tree is no edit, and in no patch', async () => {
+  const before = state()
+  await run('patch')
+  for (const name of ['.DS_Store', 'src/.DS_Store']) repository.write(`${tree}/${name}`, 'view')
+  expect(await run('refresh')).toMatchObject({ code: 0 })
+  expect(state()).toEqual(before)
+})
+
 test('refresh of an unedited tree changes no byte', async () => {
   const before = state()
   await run('patch')
@@ -172,10 +178,9 @@ test('files that are deleted, and edits taken back, go through refresh', async (
 
 test('the series exported from another version differs by no byte', async () => {
   const later = upstream({ above: 40 })
-  tag(later)
   const before = state()
-  await repository.run(['patch'], { ACL_SOURCE: later })
-  expect(await repository.run(['refresh'], { ACL_SOURCE: later })).toMatchObject({ code: 0 })
+  await repository.run(['patch', '--allow-unlocked'], { ACL_SOURCE: later })
+  expect(await repository.run(['refresh', '--allow-unlocked'], { ACL_SOURCE: later })).toMatchObject({ code: 0 })
   expect(state()).toEqual(before)
 })
 
