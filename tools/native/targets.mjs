@@ -2,18 +2,38 @@ import os from 'node:os'
 import path from 'node:path'
 import { $ } from 'zx'
 import { lackingHere } from '../acl/host-cpu.mjs'
-import { cpus } from '../acl/toolchains.mjs'
+import { cpus, glibcVersion, macosVersion } from '../acl/toolchains.mjs'
 
-const toolchain = (name) => path.join(import.meta.dirname, 'toolchains', name)
+/**
+ * @typedef {object} Build what the addons are built for
+ * @property {string} target `process.platform` and `process.arch` of where they are to run
+ * @property {string[]} cpus what ComputeLibrary is compiled for, the most demanding first; none: without engine acl
+ * @property {string} directory below packages/acl
+ * @property {string} [toolchain] CMake's; without one, this machine's compiler
+ * @property {string} [zig] the target as zig names it, where that is the compiler
+ * @property {{ name: string, version: string }} [system] the oldest that the addons run on; without one, a system like this machine's
+ */
 
-/** The CMake toolchains of the targets, for machines that are another. */
-const toolchains = {
-  'linux-arm64': toolchain('linux-arm64.cmake'),
-  'darwin-arm64': toolchain('darwin-arm64.cmake'),
-}
+const toolchain = (name) => path.join(import.meta.dirname, 'toolchains', `${name}.cmake`)
 
 const host = `${os.platform()}-${os.arch()}`
 const cpusOf = (target) => Object.keys(cpus).filter((name) => cpus[name].target === target)
+
+const macos = {
+  system: { name: 'macOS', version: macosVersion },
+  ...(host !== 'darwin-arm64' && { toolchain: toolchain('darwin-arm64'), zig: `aarch64-macos.${macosVersion}` }),
+}
+const linux = (architecture) => ({
+  system: { name: 'glibc', version: glibcVersion },
+  toolchain: toolchain('linux-portable'),
+  zig: `${architecture}-linux-gnu.${glibcVersion}`,
+})
+
+/** What binaries are published for, and how they are built to run on older systems than this one. */
+const released = { 'darwin-arm64': macos, 'linux-arm64': linux('aarch64'), 'linux-x64': linux('x86_64') }
+
+/** How addons are built on this machine for another like it. */
+const crossBuilds = { 'darwin-arm64': macos, 'linux-arm64': { toolchain: toolchain('linux-arm64') } }
 
 /** What ComputeLibrary is compiled for on this machine: the CPU's own name, else the first it can run; undefined: none. */
 async function hostCpu() {
@@ -29,24 +49,47 @@ async function hostCpu() {
  * The build a command line asks for.
  * @param target such as `linux-arm64`; undefined: that of `cpu`, else this machine
  * @param cpu what ComputeLibrary is compiled for
- * @returns {Promise<{ target: string, cpu?: string, directory: string, toolchain?: string }>} no `cpu`: without ComputeLibrary;
- * `toolchain` only for another machine; `directory` below packages/acl: where the API looks when no target was named and it is for
- * this machine
+ * @returns {Promise<Build>} its directory is where the API looks when no target was named and it is for this machine
  */
 export async function buildFor({ target, cpu }) {
   if (cpu !== undefined && !cpus[cpu])
     throw new Error(`--cpu: expected one of ${Object.keys(cpus).join(', ')}, received '${cpu}'`)
   const chosen = target ?? (cpu ? cpus[cpu].target : host)
-  if (chosen !== host && !toolchains[chosen])
-    throw new Error(`--target: expected ${Object.keys(toolchains).join(' or ')}, received '${chosen}'`)
+  if (chosen !== host && !crossBuilds[chosen])
+    throw new Error(`--target: expected ${Object.keys(crossBuilds).join(' or ')}, received '${chosen}'`)
   if (cpu !== undefined && cpus[cpu].target !== chosen)
     throw new Error(`--cpu: expected one of ${cpusOf(chosen).join(', ')} for ${chosen}, received '${cpu}'`)
   const forHost = chosen === host && target === undefined
   const processor = cpu ?? (forHost ? await hostCpu() : cpusOf(chosen)[0])
   return {
     target: chosen,
-    cpu: processor,
-    directory: forHost ? 'build' : `build/${chosen}-${processor}`,
-    toolchain: chosen === host ? undefined : toolchains[chosen],
+    cpus: processor ? [processor] : [],
+    directory: forHost ? 'build' : `build/${[chosen, processor].filter(Boolean).join('-')}`,
+    ...(chosen !== host && crossBuilds[chosen]),
   }
 }
+
+/**
+ * The build that is published for a platform: with every ComputeLibrary that its CPUs can choose from.
+ * @param {string} target
+ * @param {(cpu: string) => boolean} [wanted] of these
+ * @returns {Build}
+ */
+export function releaseBuild(target, wanted = () => true) {
+  if (!released[target])
+    throw new Error(`--target: expected ${Object.keys(released).join(', ')} with --release, received '${target}'`)
+  const demands = (name) => cpus[name].requiredFeatures.length
+  const byDemand = cpusOf(target)
+    .filter(wanted)
+    .sort((a, b) => demands(b) - demands(a))
+  return { target, cpus: byDemand, directory: `build/release/${target}`, ...released[target] }
+}
+
+/**
+ * The ComputeLibrary in a build: the name of its directory in build/compute-library, and of its Nx target.
+ * @param {Build} build
+ * @param {string} cpu
+ */
+export const libraryName = ({ target, system }, cpu) => `${target}-${cpu}${system?.name === 'glibc' ? '-portable' : ''}`
+
+export { cpus }

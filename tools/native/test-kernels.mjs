@@ -1,9 +1,9 @@
 // Builds and runs the native tests: node tools/native/test-kernels.mjs VARIANT …, each one of
 // release, address,undefined, thread (sanitizers), or an emulated arm64 CPU of tools/qemu/cpu.mjs.
-import { $ } from 'zx'
-import { cpus } from '../qemu/cpu.mjs'
+import { $, which } from 'zx'
+import { cpus, sysroot } from '../qemu/cpu.mjs'
 import { findToolchain } from '../qemu/toolchain.mjs'
-import { missingTools } from './preflight.mjs'
+import { cmakeEnvironment, missingTools } from './preflight.mjs'
 import { buildFor } from './targets.mjs'
 
 $.verbose = false
@@ -28,21 +28,25 @@ function onThisMachine(variant) {
 }
 
 async function emulated(cpu) {
+  const { compiler, missing } = await findToolchain()
+  if (missing.length) return { missing }
   const { toolchain } = await buildFor({ target: 'linux-arm64' })
   return {
     directory: 'linux-arm64',
-    definitions: [`-DCMAKE_TOOLCHAIN_FILE=${toolchain}`],
-    needs: async () => (await findToolchain()).missing,
+    // On arm64 Linux itself there is nothing to cross, but the CPU is another.
+    definitions: toolchain
+      ? [`-DCMAKE_TOOLCHAIN_FILE=${toolchain}`, `-DINTATTN_CLANGXX=${await which(compiler.program)}`]
+      : [`-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;${sysroot}`],
     env: { ...slow, QEMU_CPU: cpus[cpu].qemu },
   }
 }
 
-async function test(variant, { directory, sanitize, definitions, needs, env }) {
-  const absent = (await needs?.()) ?? []
-  if (absent.length) return skip(variant, absent.join('\n'))
+async function test(variant, { directory, sanitize, definitions, missing, env }) {
+  if (missing) return skip(variant, missing.join('\n'))
   const build = `${source}/build/${directory}`
   const configured = await $({
     nothrow: true,
+    env: await cmakeEnvironment(),
   })`cmake -S ${source} -B ${build} -Wno-dev -DCMAKE_BUILD_TYPE=Release -DINTATTN_BUILD_TESTS=ON ${definitions}`
   if (configured.exitCode !== 0) {
     if (/googletest/i.test(configured.text()))

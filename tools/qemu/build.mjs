@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { $, fs, which } from 'zx'
+import { cmakeEnvironment } from '../native/preflight.mjs'
 
 const here = import.meta.dirname
 
@@ -39,16 +40,15 @@ export async function buildPlugin({ qemu, plugin }, build = defaultBuild) {
  * The program whose instructions are counted.
  * @param computeLibrary prefix of a built ComputeLibrary, for engine `acl`; without it the program has `native` only
  */
-export async function buildProgram({ compiler, make }, computeLibrary, build = defaultBuild) {
+export async function buildProgram({ compiler }, computeLibrary, build = defaultBuild) {
   const directory = path.join(build, computeLibrary ? 'with-compute-library' : 'native-only')
   const cross = [`-DCMAKE_TOOLCHAIN_FILE=${path.join(here, '../native/toolchains/linux-arm64.cmake')}`]
   const options = [
     ...(process.arch === 'arm64' ? [`-DCMAKE_CXX_COMPILER=${compiler.program}`] : cross),
     `-DINTATTN_CLANGXX=${await which(compiler.program)}`,
     `-DINTATTN_COMPUTE_LIBRARY=${computeLibrary ? path.resolve(computeLibrary) : ''}`,
-    ...(make.program === 'ninja' ? ['-G', 'Ninja'] : []),
   ]
-  const quiet = $({ nothrow: true, quiet: true })
+  const quiet = $({ nothrow: true, quiet: true, env: await cmakeEnvironment() })
   await run('Configuring the program', quiet`cmake -S ${path.join(here, 'program')} -B ${directory} ${options}`)
   await run('Building the program', quiet`cmake --build ${directory} --parallel 2`)
   return path.join(directory, 'count')

@@ -8,7 +8,7 @@
 
 namespace {
 
-/// Counts changes of what is exported here; `native.ts` expects the same.
+/// Counts changes of what is exported here; `src/addons/interface.ts` expects the same.
 constexpr std::uint32_t interface_version = 2;
 
 /// Holds no state of its own: every worker thread gets its own class, and objects live in their own environment.

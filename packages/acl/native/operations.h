@@ -4,7 +4,7 @@
 
 namespace intattn::addon {
 
-/// JavaScript's functions, on the calling thread; `native.ts` has their
+/// JavaScript's functions, on the calling thread; `src/addons/interface.ts` has their
 /// signatures.
 void index_softmax(const Napi::CallbackInfo& info);
 Napi::Value quantize(const Napi::CallbackInfo& info);

@@ -1,6 +1,7 @@
 #include "intattn/cpu_features.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -13,6 +14,27 @@
 namespace intattn {
 namespace {
 
+#if defined(__x86_64__)
+struct Leaf {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+/// What CPUID says, subleaf 0; zeros where the CPU has no such leaf.
+Leaf leaf(unsigned number) {
+  Leaf found;
+  if (!__get_cpuid_count(number, 0, &found.eax, &found.ebx, &found.ecx, &found.edx))
+    found = {};
+  return found;
+}
+
+/// XCR0: which registers the operating system saves, 0x06 those of AVX, 0xe0 those of AVX-512. Needs OSXSAVE.
+std::uint64_t saved_state() {
+  std::uint32_t low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return std::uint64_t{high} << 32 | low;
+}
+#endif
+
 std::vector<std::string> detect() {
   std::vector<std::string> found;
   const auto add = [&](const char* name, bool present) {
@@ -20,18 +42,23 @@ std::vector<std::string> detect() {
       found.push_back(name);
   };
 #if defined(__x86_64__)
-  // The compiler's run-time check covers the operating system's support for the wide registers too. It knows f16c by
-  // name only in newer compilers: that one bit is read directly.
-  unsigned eax, ebx, ecx, edx;
-  const bool avx2 = __builtin_cpu_supports("avx2");
-  add("avx2", avx2);
-  add("fma", __builtin_cpu_supports("fma"));
-  add("f16c", avx2 && __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C));
-  add("avx512f", __builtin_cpu_supports("avx512f"));
-  add("avx512bw", __builtin_cpu_supports("avx512bw"));
-  add("avx512vl", __builtin_cpu_supports("avx512vl"));
-  add("avx512dq", __builtin_cpu_supports("avx512dq"));
-  add("avx512_vnni", __builtin_cpu_supports("avx512vnni"));
+  // Not by __builtin_cpu_supports: zig's run-time library says no to everything.
+  const Leaf basic = leaf(1), extended = leaf(7);
+  const std::uint64_t saved = basic.ecx >> 27 & 1 ? saved_state() : 0;
+  const bool ymm = basic.ecx >> 28 & 1 && (saved & 0x06) == 0x06;
+#if defined(__APPLE__)
+  const bool zmm = ymm; // saved from its first use on
+#else
+  const bool zmm = ymm && (saved & 0xe0) == 0xe0;
+#endif
+  add("avx2", ymm && extended.ebx >> 5 & 1);
+  add("fma", ymm && basic.ecx >> 12 & 1);
+  add("f16c", ymm && basic.ecx >> 29 & 1);
+  add("avx512f", zmm && extended.ebx >> 16 & 1);
+  add("avx512bw", zmm && extended.ebx >> 30 & 1);
+  add("avx512vl", zmm && extended.ebx >> 31 & 1);
+  add("avx512dq", zmm && extended.ebx >> 17 & 1);
+  add("avx512_vnni", zmm && extended.ecx >> 11 & 1);
 #elif defined(__aarch64__) && defined(__APPLE__)
   const auto feature = [](const char* name) {
     int value = 0;
@@ -44,6 +71,7 @@ std::vector<std::string> detect() {
   add("asimdfhm", feature("hw.optional.arm.FEAT_FHM"));
   add("i8mm", feature("hw.optional.arm.FEAT_I8MM"));
   add("bf16", feature("hw.optional.arm.FEAT_BF16"));
+  add("sme", feature("hw.optional.arm.FEAT_SME"));
 #elif defined(__aarch64__) && defined(__linux__)
   // The bits of the kernel's interface, which C libraries name only in newer versions.
   const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
@@ -53,6 +81,7 @@ std::vector<std::string> detect() {
   add("asimdfhm", first >> 23 & 1);
   add("i8mm", second >> 13 & 1);
   add("bf16", second >> 14 & 1);
+  add("sme", second >> 23 & 1);
 #else
   static_cast<void>(add);
 #endif

@@ -1,6 +1,5 @@
 #include "intattn/index_softmax.h"
 
-#include <cstring>
 #include <vector>
 
 #include "kernels.h"

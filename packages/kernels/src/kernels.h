@@ -28,7 +28,7 @@ struct RowExtent {
 struct SoftmaxStrip {
   std::int32_t* scores;
   std::size_t score_stride;
-  const std::int32_t* lane_max; ///< [rows, max_lanes]
+  const std::int32_t* lane_max; ///< running maxima of `scores`, max_lanes a row; their order is the kernels' own affair
   std::size_t rows;
   std::uint32_t lane_end;       ///< the lane maxima cover [0, lane_end)
   std::uint32_t padded;         ///< probabilities are zero from `visible` up to here; a multiple of the key tile
@@ -111,8 +111,8 @@ struct Kernels {
   /// are stored.
   void (*pack_value)(const std::int8_t* rows, std::size_t stride, std::size_t dim, std::size_t tile,
                      std::size_t padded_keys, void* packed);
-  /// Scores of key tiles [tile_begin, tile_end), up to one constant per row; raises `lane_max` [rows, max_lanes] when
-  /// not null.
+  /// Scores of key tiles [tile_begin, tile_end), up to one constant per row; raises `lane_max`, max_lanes a row in an
+  /// order of the kernels' own, when not null.
   void (*scores)(const void* query, std::size_t rows, const void* packed_key, std::size_t tile_begin,
                  std::size_t tile_end, std::size_t dim, std::int32_t* scores, std::size_t stride,
                  std::int32_t* lane_max);

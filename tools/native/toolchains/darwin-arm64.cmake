@@ -1,27 +1,5 @@
-# Cross-build for macOS arm64 with zig: `zig` on the PATH, or the PyPI package ziglang (`python3 -m ziglang`).
+# Cross-build for macOS arm64 with zig.
 set(CMAKE_SYSTEM_NAME Darwin)
 set(CMAKE_SYSTEM_PROCESSOR arm64)
-
-find_program(INTATTN_ZIG NAMES zig python-zig)
-if(INTATTN_ZIG)
-  set(zig ${INTATTN_ZIG})
-else()
-  find_program(INTATTN_PYTHON NAMES python3 REQUIRED)
-  set(zig ${INTATTN_PYTHON} -m ziglang)
-endif()
 set(CMAKE_OSX_DEPLOYMENT_TARGET "" CACHE STRING "" FORCE) # the target triple says it
-set(CMAKE_C_COMPILER ${zig} cc -target aarch64-macos.11.0)
-set(CMAKE_CXX_COMPILER ${zig} c++ -target aarch64-macos.11.0)
-string(REPLACE ";" " " zig_command "${zig}")
-foreach(language C CXX)
-  set(CMAKE_${language}_ARCHIVE_CREATE "${zig_command} ar qc <TARGET> <LINK_FLAGS> <OBJECTS>")
-  set(CMAKE_${language}_ARCHIVE_FINISH "${zig_command} ranlib <TARGET>")
-endforeach()
-# zig names CPUs and features its own way and knows no -march.
-set(INTATTN_DOTPROD_FLAGS -mcpu=generic+v8_2a+dotprod CACHE STRING "")
-set(INTATTN_I8MM_FLAGS -mcpu=generic+v8_2a+dotprod+i8mm CACHE STRING "")
-set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
-set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
-set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
-set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
-set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+include(${CMAKE_CURRENT_LIST_DIR}/zig.cmake)

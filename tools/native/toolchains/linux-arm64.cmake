@@ -2,7 +2,9 @@
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 
+# The scripts pass the compiler that they have tried; without that, the first of these is taken.
 find_program(INTATTN_CLANGXX NAMES clang++-19 clang++-18 clang++-17 clang++-16 clang++-15 clang++ REQUIRED)
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES INTATTN_CLANGXX)
 string(REPLACE "clang++" "clang" INTATTN_CLANG ${INTATTN_CLANGXX})
 set(CMAKE_C_COMPILER ${INTATTN_CLANG})
 set(CMAKE_CXX_COMPILER ${INTATTN_CLANGXX})

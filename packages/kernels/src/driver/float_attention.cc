@@ -12,7 +12,7 @@ struct FloatAttention::Run : TiledRun<Run> {
   Run(FloatAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
       : TiledRun(owner.options_, arguments, owner.kernels_, pool, clock, owner.options_.head_dim,
                  owner.storage_.element_bytes),
-        storage(owner.storage_), scale(float(softmax_scale())),
+        storage(owner.storage_), scale(float(problem.softmax_scale)),
         limit_bits(
             bits_of_float(options.pipeline == Pipeline::fp16 ? float16_limit : std::numeric_limits<float>::infinity())),
         // Off powers of two, so that the rows of a strip do not compete for the same cache sets.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,16 +15,20 @@ namespace intattn {
 /// one, not 1.9 times.
 constexpr std::size_t thread_gap = std::size_t{64} << 10;
 
+enum TensorIndex : std::size_t { key_tensor, value_tensor };
+
 /// The shapes of one run. A unit is one (batch, kvHead) with the query heads that share it.
 struct Problem {
   Problem(const AttentionOptions& options, const AttentionArguments& arguments)
       : batch(arguments.batch), heads(options.heads), kv_heads(options.kv_heads), dim(options.head_dim),
         query_length(arguments.query_length), key_length(arguments.key_length), causal(options.causal),
-        key_lengths(arguments.key_lengths) {}
+        key_lengths(arguments.key_lengths),
+        softmax_scale(options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(options.head_dim))) {}
 
   std::size_t batch, heads, kv_heads, dim, query_length, key_length;
   bool causal;
   const std::uint32_t* key_lengths;
+  double softmax_scale;
 
   std::size_t units() const { return batch * kv_heads; }
   std::size_t group() const { return heads / kv_heads; }

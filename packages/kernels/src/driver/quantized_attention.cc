@@ -1,17 +1,14 @@
 #include "driver/quantized_attention.h"
 
-#include <cmath>
 #include <cstring>
-#include <limits>
 
+#include "driver/key_value_scales.h"
 #include "numerics/center.h"
 #include "numerics/scale.h"
 
 namespace intattn {
 namespace {
 
-/// Columns whose statistics stay in registers.
-constexpr std::size_t slab = 64;
 /// Keys whose products surely fit an int32 accumulator (255 * 127 * keys < 2^31), as a multiple of every key tile.
 constexpr std::size_t accumulator_keys = 65536;
 
@@ -22,15 +19,12 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   Run(QuantizedAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
       : TiledRun(owner.options_, arguments, owner.kernels_, pool, clock,
                  round_up(owner.options_.head_dim, owner.kernels_.depth_group), owner.kernels_.integer_bytes),
-        table(owner.table_), index_scale(owner.index_scale_) {
+        table(owner.table_), index_scale(owner.index_scale_), scales(options, arguments, problem, kernels) {
     integer = options.pipeline == Pipeline::integer;
-    smooth_key = options.smooth_key && arguments.key.type != ElementType::int8;
-    center_value = options.center_value && arguments.value.type != ElementType::int8;
     // Only what the plane loses needs the mean of V, and nothing when that mean is the center.
     running_mean = integer && table.unit > 1 && options.normalization == Normalization::deferred &&
-                   (problem.causal || !center_value);
+                   (problem.causal || !scales.centered(value_tensor));
     byte_stride = round_up(problem.dim, row_padding);
-    slabs = divide_up(problem.dim, slab);
     mean_blocks = divide_up(problem.key_length, mean_block) + 1;
     // Off powers of two, so that the rows of a strip do not compete for the same cache sets.
     score_stride = padded_keys + 16;
@@ -39,14 +33,12 @@ struct QuantizedAttention::Run : TiledRun<Run> {
 
   const WeightTable& table;
   const IndexScale& index_scale;
-  bool integer, smooth_key, center_value, running_mean;
-  std::size_t byte_stride, slabs, mean_blocks, score_stride, probability_stride;
+  KeyValueScales scales;
+  bool integer, running_mean;
+  std::size_t byte_stride, mean_blocks, score_stride, probability_stride;
 
-  // Per unit and tensor (K, V), all units: [units][2][...]
-  float *center, *inverse, *scale; // [dim]
-  std::uint32_t* slab_bits;        // [slabs]
-  std::uint32_t* query_bits;       // [batch * heads]
-  ScaleAndInverse* query_scale;    // [batch * heads], unless they are per row
+  std::uint32_t* query_bits;    // [batch * heads]
+  ScaleAndInverse* query_scale; // [batch * heads], unless they are per row
   // Per unit: running sums of V before each block of keys.
   double* value_sums; // [units][mean_blocks][dim]
 
@@ -73,11 +65,8 @@ struct QuantizedAttention::Run : TiledRun<Run> {
 
   std::size_t place_shared(unsigned char* base) {
     Layout layout(base);
-    const std::size_t tensors = 2 * problem.units(), query_heads = problem.batch * problem.heads;
-    center = layout.take<float>(tensors * problem.dim);
-    inverse = layout.take<float>(tensors * problem.dim);
-    scale = layout.take<float>(tensors * problem.dim);
-    slab_bits = layout.take<std::uint32_t>(tensors * slabs);
+    const std::size_t query_heads = problem.batch * problem.heads;
+    scales.place(layout);
     query_bits = layout.take<std::uint32_t>(query_heads);
     query_scale = layout.take<ScaleAndInverse>(query_heads);
     value_sums = layout.take<double>(running_mean ? problem.units() * mean_blocks * problem.dim : 0);
@@ -111,72 +100,15 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     return s;
   }
 
-  const Input& input(std::size_t tensor) const { return tensor == key_tensor ? arguments.key : arguments.value; }
-  bool centered(std::size_t tensor) const { return tensor == key_tensor ? smooth_key : center_value; }
-  Scope scope(std::size_t tensor) const { return tensor == key_tensor ? options.key_scope : options.value_scope; }
   std::size_t first_row(std::size_t unit) const { return unit * problem.key_length; }
 
-  // Statistics: center, largest magnitudes and running sums of 64 columns of K or V.
   void column_statistics(std::size_t task, unsigned thread) {
-    const std::size_t unit = task / (2 * slabs), tensor = task / slabs % 2, first = task % slabs * slab;
-    const std::size_t columns = std::min(slab, problem.dim - first), keys = problem.keys_of_unit(unit);
-    const Input& in = input(tensor);
-    const bool quantized = in.type == ElementType::int8,
-               sums = centered(tensor) || (tensor == value_tensor && running_mean);
-    const bool per_channel = scope(tensor) == Scope::channel;
-    const std::size_t at = (2 * unit + tensor) * problem.dim + first;
-    const Scratch s = scratch(thread);
-
-    double total[slab] = {};
-    float low[slab], high[slab];
-    std::fill_n(low, slab, std::numeric_limits<float>::infinity());
-    std::fill_n(high, slab, -std::numeric_limits<float>::infinity());
-    std::uint32_t bits[slab] = {};
-    double* prefix =
-        tensor == value_tensor && running_mean ? value_sums + unit * mean_blocks * problem.dim + first : nullptr;
-    if (sums || !quantized) {
-      for (std::size_t key = 0; key < keys; key += mean_block) {
-        const std::size_t count = std::min(mean_block, keys - key);
-        const float* x =
-            float_rows(kernels, in, (first_row(unit) + key) * problem.dim, count * problem.dim, s.floats) + first;
-        if (sums) {
-          double block[slab] = {};
-          kernels.rows.column_statistics(x, problem.dim, count, columns, block, low, high);
-          if (prefix)
-            std::memcpy(prefix + key / mean_block * problem.dim, total, columns * sizeof(double));
-          for (std::size_t c = 0; c < columns; ++c)
-            total[c] += block[c];
-        }
-        if (!quantized && !centered(tensor))
-          kernels.rows.column_max_abs(x, problem.dim, count, columns, bits);
-      }
-      if (prefix)
-        std::memcpy(prefix + divide_up(keys, mean_block) * problem.dim, total, columns * sizeof(double));
-    }
-    if (quantized) {
-      std::fill_n(center + at, columns, 0.0f);
-      return;
-    }
-
-    std::uint32_t most = 0;
-    for (std::size_t c = 0; c < columns; ++c) {
-      float mean = 0;
-      if (centered(tensor) && keys) {
-        const CenteredColumn column = center_column(total[c], keys, low[c], high[c]);
-        mean = column.mean;
-        bits[c] = column.max_abs;
-      }
-      center[at + c] = mean;
-      most = std::max(most, bits[c]);
-      if (per_channel) {
-        const ScaleAndInverse both = scale_of(bits[c]);
-        scale[at + c] = both.scale;
-        inverse[at + c] = both.inverse;
-      }
-    }
-    slab_bits[(2 * unit + tensor) * slabs + first / slab] = most;
-    if (most >= infinity_bits)
-      fail(tensor == key_tensor ? Status::non_finite_key : Status::non_finite_value);
+    const std::size_t slabs = scales.slabs(), unit = task / (2 * slabs);
+    const auto tensor = TensorIndex(task / slabs % 2);
+    double* sums = tensor == value_tensor && running_mean ? value_sums + unit * mean_blocks * problem.dim : nullptr;
+    if (const Status found = scales.measure(unit, tensor, task % slabs, scratch(thread).floats, sums);
+        found != Status::ok)
+      fail(found);
   }
 
   void query_statistics(std::size_t head, unsigned thread) {
@@ -191,36 +123,6 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     query_bits[head] = most;
     if (most >= infinity_bits)
       fail(Status::non_finite_query);
-  }
-
-  /// Scales of the groups that span columns or units; those per row or channel come with the statistics.
-  void settle_scales(std::size_t unit_begin, std::size_t unit_end) {
-    for (std::size_t tensor = 0; tensor < 2; ++tensor) {
-      const Input& in = input(tensor);
-      const Scope group = scope(tensor);
-      std::uint32_t all = 0;
-      if (group == Scope::tensor && in.type != ElementType::int8)
-        for (std::size_t unit = unit_begin; unit < unit_end; ++unit)
-          for (std::size_t i = 0; i < slabs; ++i)
-            all = std::max(all, slab_bits[(2 * unit + tensor) * slabs + i]);
-      for (std::size_t unit = unit_begin; unit < unit_end; ++unit) {
-        const std::size_t at = (2 * unit + tensor) * problem.dim;
-        if (in.type == ElementType::int8) {
-          if (group == Scope::channel)
-            std::memcpy(scale + at, in.scale + unit * problem.dim, problem.dim * sizeof(float));
-          else
-            std::fill_n(scale + at, problem.dim, in.scale[group == Scope::head ? unit : 0]);
-        } else if (group != Scope::channel) {
-          std::uint32_t bits = all;
-          if (group == Scope::head)
-            for (std::size_t i = 0; i < slabs; ++i)
-              bits = std::max(bits, slab_bits[(2 * unit + tensor) * slabs + i]);
-          const ScaleAndInverse both = scale_of(bits);
-          std::fill_n(scale + at, problem.dim, both.scale);
-          inverse[at] = both.inverse;
-        }
-      }
-    }
   }
 
   void settle_query_scales() {
@@ -238,12 +140,11 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   }
 
   /// Quantized rows as the packing functions want them: from memory when they already are, else through `bytes`.
-  const std::int8_t* quantized_rows(std::size_t unit, std::size_t tensor, std::size_t key, std::size_t count,
+  const std::int8_t* quantized_rows(std::size_t unit, TensorIndex tensor, std::size_t key, std::size_t count,
                                     const Scratch& s, std::size_t* stride) {
-    const Input& in = input(tensor);
+    const Input& in = scales.input(tensor);
     const std::size_t first = (first_row(unit) + key) * problem.dim;
     const auto* stored = static_cast<const std::int8_t*>(in.data) + first;
-    const std::size_t at = (2 * unit + tensor) * problem.dim;
     if (in.type == ElementType::int8) {
       if (byte_stride == problem.dim && count == kernels.key_tile) {
         *stride = problem.dim;
@@ -253,8 +154,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
         std::memcpy(s.bytes + row * byte_stride, stored + row * problem.dim, problem.dim);
     } else {
       const float* x = float_rows(kernels, in, first, count * problem.dim, s.floats);
-      kernels.rows.quantize(x, count, problem.dim, centered(tensor) ? center + at : nullptr, inverse + at,
-                            scope(tensor) == Scope::channel, s.bytes, byte_stride);
+      scales.quantize(unit, tensor, x, count, s.bytes, byte_stride);
     }
     if (count < kernels.key_tile)
       std::memset(s.bytes + count * byte_stride, 0, (kernels.key_tile - count) * byte_stride);
@@ -375,14 +275,14 @@ struct QuantizedAttention::Run : TiledRun<Run> {
 
   /// What one unit of score is worth in each row of a strip.
   void scale_logits(std::size_t unit, std::size_t count, const Scratch& s) const {
-    const double scale_of_softmax = softmax_scale();
+    const double key_scale = *scales.scale(unit, key_tensor);
     for (std::size_t row = 0; row < count; ++row) {
       if (row > 0 && s.row_scale[row] == s.row_scale[row - 1]) {
         s.index[row] = s.index[row - 1];
         s.logit_scale[row] = s.logit_scale[row - 1];
         continue;
       }
-      const double logit_scale = (double(s.row_scale[row]) * double(scale[2 * unit * problem.dim])) * scale_of_softmax;
+      const double logit_scale = double(s.row_scale[row]) * key_scale * problem.softmax_scale;
       if (integer)
         s.index[row] = make_index_parameters(index_scale, logit_scale);
       // Any scale this large leaves nothing but the maximum; as a float it must not become infinite.
@@ -404,18 +304,23 @@ struct QuantizedAttention::Run : TiledRun<Run> {
       for (std::size_t i = 0; i < count * padded_dim; ++i)
         s.wide[i] += s.accumulators[i];
     }
+    // A row that sees no more keys than fit is stored like that of a shorter strip: the output does not depend on how
+    // rows are put together.
+    for (std::size_t row = 0; row < count; ++row)
+      if (s.visible[row] <= accumulator_keys)
+        std::transform(s.wide + row * padded_dim, s.wide + (row + 1) * padded_dim, s.accumulators + row * padded_dim,
+                       [](std::int64_t sum) { return std::int32_t(sum); });
   }
 
   void store_rows(std::size_t unit, std::size_t head, std::size_t query, std::size_t count, const Scratch& s) {
-    const std::size_t keys = problem.keys_of_unit(unit), at = (2 * unit + value_tensor) * problem.dim;
+    const std::size_t keys = problem.keys_of_unit(unit);
+    const float *scale = scales.scale(unit, value_tensor), *center = scales.center(unit, value_tensor);
     const bool deferred = integer && options.normalization == Normalization::deferred;
-    const bool wide =
-        divide_up(problem.visible(unit, query + count - 1), kernels.key_tile) * kernels.key_tile > accumulator_keys;
     // One factor for all rows goes into the scale, unless so small a scale loses bits.
     const float probability = integer ? 1 / 255.0f : 1 / 127.0f;
     std::uint32_t least = infinity_bits;
     for (std::size_t c = 0; c < problem.dim && !deferred; ++c) {
-      s.scale[c] = scale[at + c] * probability;
+      s.scale[c] = scale[c] * probability;
       least = std::min(least, bits_of_float(s.scale[c]));
     }
     const bool scaled = !deferred && least >= bits_of_float(0x1p-100f);
@@ -428,7 +333,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
       }
       const RowSums sums = s.sums[row];
       const auto lost = std::int32_t(std::int64_t{sums.weight} - std::int64_t{table.unit} * sums.plane);
-      OutputRow out = {scaled ? s.scale : scale + at, center_value ? center + at : nullptr, nullptr, 1, 0};
+      OutputRow out = {scaled ? s.scale : scale, center, nullptr, 1, 0};
       if (deferred)
         out.factor = float(double(table.unit) / double(sums.weight));
       else if (!scaled)
@@ -442,17 +347,16 @@ struct QuantizedAttention::Run : TiledRun<Run> {
             for (std::size_t c = 0; c < problem.dim; ++c)
               s.offset[c] *= out.scale[c];
         }
-        if (!(center_value && visible == keys)) {
+        if (!(center && visible == keys)) {
           out.offset = s.offset;
           out.offset_factor = float(double(lost) / double(sums.weight));
         }
       }
-      const std::int32_t* accumulators = s.accumulators + row * padded_dim;
       float* target = output_row(head, query + row, s.output);
-      if (wide)
+      if (visible > accumulator_keys)
         store_wide(s.wide + row * padded_dim, out, target);
       else
-        kernels.rows.integer_output(accumulators, problem.dim, out, target);
+        kernels.rows.integer_output(s.accumulators + row * padded_dim, problem.dim, out, target);
       finish_row(head, query + row, target);
       record_sums(head, query + row, sums.weight, lost);
     }
@@ -460,9 +364,9 @@ struct QuantizedAttention::Run : TiledRun<Run> {
 
   /// Whether no output row of this unit can overflow: probabilities, lost mass and their quotients stay far below 2^40.
   bool surely_finite(std::size_t unit) const {
-    const std::size_t at = (2 * unit + value_tensor) * problem.dim;
-    return std::max(kernels.rows.max_abs_bits(scale + at, problem.dim),
-                    kernels.rows.max_abs_bits(center + at, problem.dim)) < bits_of_float(0x1p80f);
+    const float* center = scales.center(unit, value_tensor);
+    return std::max(kernels.rows.max_abs_bits(scales.scale(unit, value_tensor), problem.dim),
+                    center ? kernels.rows.max_abs_bits(center, problem.dim) : 0) < bits_of_float(0x1p80f);
   }
 
   void advance_running_sum(std::size_t unit, std::size_t summed, std::size_t visible, const Scratch& s) const {
@@ -536,45 +440,26 @@ struct QuantizedAttention::Run : TiledRun<Run> {
           to->probabilities + (head * problem.query_length + query + row) * problem.key_length);
   }
 
-  static void record_scale(Scope scope, std::size_t units, std::size_t dim, const float* scale, std::size_t stride,
-                           float* out) {
-    if (scope == Scope::tensor)
-      out[0] = scale[0];
-    else
-      for (std::size_t unit = 0; unit < units; ++unit) {
-        if (scope == Scope::head)
-          out[unit] = scale[unit * stride];
-        else
-          std::memcpy(out + unit * dim, scale + unit * stride, dim * sizeof(float));
-      }
-  }
-
   void record_scales() const {
     const Intermediates* to = arguments.intermediates;
     if (!to)
       return;
-    const std::size_t units = problem.units(), dim = problem.dim;
+    scales.record(*to);
     if (to->query_scale && options.query_scope != Scope::row)
       for (std::size_t head = 0; head < (options.query_scope == Scope::head ? problem.batch * problem.heads : 1);
            ++head)
         to->query_scale[head] = query_scale[head].scale;
-    if (to->key_scale)
-      record_scale(options.key_scope, units, dim, scale, 2 * dim, to->key_scale);
-    if (to->value_scale)
-      record_scale(options.value_scope, units, dim, scale + dim, 2 * dim, to->value_scale);
-    if (to->value_center)
-      for (std::size_t unit = 0; unit < units; ++unit)
-        std::memcpy(to->value_center + unit * dim, center + (2 * unit + value_tensor) * dim, dim * sizeof(float));
   }
 
   void gather_statistics(std::size_t unit_begin, std::size_t unit_end) {
-    pool.run((unit_end - unit_begin) * 2 * slabs, [&](std::size_t task, unsigned thread) {
+    const std::size_t tasks_per_unit = 2 * scales.slabs();
+    pool.run((unit_end - unit_begin) * tasks_per_unit, [&](std::size_t task, unsigned thread) {
       const std::uint64_t begin = ticks();
-      column_statistics(unit_begin * 2 * slabs + task, thread);
+      column_statistics(unit_begin * tasks_per_unit + task, thread);
       clock.add(thread, Stage::prepare, begin);
     });
     if (!failed())
-      settle_scales(unit_begin, unit_end);
+      scales.settle(unit_begin, unit_end);
   }
 
   Status execute() {
@@ -602,6 +487,10 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     return status();
   }
 };
+
+QuantizedAttention::QuantizedAttention(const AttentionOptions& options, const Kernels& kernels)
+    : options_(options), kernels_(kernels), table_(make_weight_table(options.table, options.normalization)),
+      index_scale_(make_index_scale(options.table)) {}
 
 Status QuantizedAttention::run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock) {
   Run run(*this, arguments, pool, clock);

@@ -8,9 +8,7 @@ namespace intattn {
 /// output.
 class QuantizedAttention {
 public:
-  QuantizedAttention(const AttentionOptions& options, const Kernels& kernels)
-      : options_(options), kernels_(kernels), table_(make_weight_table(options.table, options.normalization)),
-        index_scale_(make_index_scale(options.table)) {}
+  QuantizedAttention(const AttentionOptions& options, const Kernels& kernels);
 
   Status run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock);
   std::size_t memory_bytes() const { return workspace_.bytes(); }

@@ -1,11 +1,8 @@
 #pragma once
 
-#include <atomic>
-#include <cmath>
-#include <cstring>
-
 #include "driver/aligned_buffer.h"
 #include "driver/problem.h"
+#include "driver/run_status.h"
 #include "driver/thread_pool.h"
 #include "intattn/stage_clock.h"
 #include "numerics/scale.h"
@@ -19,20 +16,20 @@ struct Workspace {
   std::size_t bytes() const { return shared.size() + scratch.size(); }
 };
 
-enum TensorIndex { key_tensor, value_tensor };
-
 /// One run of any pipeline: K and V are packed in waves of units, then strips of query rows are computed. `Derived` has
 /// - `std::size_t place_shared(unsigned char* base)`: lays out what all threads share, returns its size;
 /// - `Scratch place_scratch(unsigned char* base, std::size_t* size) const`: likewise for one thread;
 /// - `void pack(const PackTask&, const Scratch&)`;
 /// - `void strip(const Strip&, const Scratch&, unsigned thread)`.
-template <class Derived> struct TiledRun {
+template <class Derived> struct TiledRun : RunStatus {
   /// Keys that one task packs.
   static constexpr std::size_t pack_keys = 256;
 
   /// Up to `pack_keys` keys of K or V of one unit; `slot` is its place in the wave.
   struct PackTask {
-    std::size_t slot, unit, tensor, key_begin, key_end;
+    std::size_t slot, unit;
+    TensorIndex tensor;
+    std::size_t key_begin, key_end;
   };
   /// Consecutive query rows of one head.
   struct Strip {
@@ -62,10 +59,6 @@ template <class Derived> struct TiledRun {
 
   unsigned char *packed_key = nullptr, *packed_value = nullptr; // [wave]
 
-  double softmax_scale() const {
-    return options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(problem.dim));
-  }
-
   bool reserve(Workspace& workspace) {
     if (!workspace.shared.reserve(derived().place_shared(nullptr)))
       return false;
@@ -82,14 +75,6 @@ template <class Derived> struct TiledRun {
     return static_cast<const Derived*>(this)->place_scratch(scratch_ + thread * scratch_bytes_, nullptr);
   }
 
-  /// The first failure is the one that is told.
-  void fail(Status status) {
-    int none = int(Status::ok);
-    status_.compare_exchange_strong(none, int(status), std::memory_order_relaxed);
-  }
-  bool failed() const { return status() != Status::ok; }
-  Status status() const { return Status(status_.load(std::memory_order_relaxed)); }
-
   /// Packs and computes the wave that begins with `first` unit.
   void run_wave(std::size_t first) {
     const std::size_t units = std::min(wave, problem.units() - first);
@@ -98,7 +83,7 @@ template <class Derived> struct TiledRun {
       const std::uint64_t begin = ticks();
       const std::size_t slot = task / (2 * packs), unit = first + slot, key = task % packs * pack_keys;
       const std::size_t key_end = std::min(problem.keys_of_unit(unit), key + pack_keys);
-      derived().pack(PackTask{slot, unit, task / packs % 2, key, key_end}, scratch(thread));
+      derived().pack(PackTask{slot, unit, TensorIndex(task / packs % 2), key, key_end}, scratch(thread));
       clock.add(thread, Stage::prepare, begin);
     });
     if (failed())
@@ -145,7 +130,6 @@ private:
 
   unsigned char* scratch_ = nullptr;
   std::size_t scratch_bytes_ = 0;
-  std::atomic<int> status_{int(Status::ok)};
 };
 
 } // namespace intattn

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "neon/tile.h"
 #include "simd/unroll.h"
 
 namespace intattn {
@@ -84,11 +85,6 @@ constexpr std::size_t tile_depth = 16; ///< depth is a multiple of this
   "smax v0.4s, v0.4s, v1.4s\n"                        \
   "str q0, [%[most]], #64\n"
 
-#define INTATTN_ALL_VECTORS                                                               \
-  "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", \
-  "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25",     \
-  "v26", "v27", "v28", "v29", "v30", "v31"
-
 /// Scores of six rows and sixteen keys; raises the lane maxima `most`, 64 bytes a row, of which 16 are used.
 inline void score_six_rows(const std::int8_t* query, const std::int8_t* key, std::size_t depth, std::int32_t* scores,
                            std::size_t stride, std::int32_t* most) {
@@ -131,7 +127,6 @@ inline void value_six_rows(const std::uint8_t* probabilities, std::size_t probab
 #undef INTATTN_LOAD
 #undef INTATTN_STORE
 #undef INTATTN_MAXIMUM
-#undef INTATTN_ALL_VECTORS
 // clang-format on
 
 template <int lane> inline int32x4_t dot(int32x4_t sum, int8x16_t a, const std::int8_t* b) {
@@ -140,8 +135,6 @@ template <int lane> inline int32x4_t dot(int32x4_t sum, int8x16_t a, const std::
 template <int lane> inline int32x4_t dot(int32x4_t sum, uint8x16_t a, const std::uint8_t* b) {
   return vreinterpretq_s32_u32(vdotq_laneq_u32(vreinterpretq_u32_s32(sum), vld1q_u8(b), a, lane));
 }
-inline int8x16_t load_bytes(const std::int8_t* p) { return vld1q_s8(p); }
-inline uint8x16_t load_bytes(const std::uint8_t* p) { return vld1q_u8(p); }
 
 /// sum[R][four vectors of columns] += A B
 template <int R, class T>

@@ -66,7 +66,7 @@ void scores(const void* query, std::size_t rows, const void* packed_key, std::si
   const std::size_t depth = round_up(dim, tile_depth);
   const auto* q = static_cast<const std::int8_t*>(query);
   const auto* key = static_cast<const std::int8_t*>(packed_key);
-  std::int32_t not_wanted[tile_rows * max_lanes];
+  std::int32_t not_wanted[tile_rows * max_lanes] = {};
   for (std::size_t tile = tile_begin; tile < tile_end; ++tile)
     in_steps<tile_rows>(rows, [&](std::size_t row, auto r) {
       score_rows<decltype(r)::value>(q + row * depth, key + tile * key_tile * depth, depth,

@@ -93,8 +93,8 @@ void scores(const void* query, std::size_t rows, const void* packed_key, std::si
   const std::size_t depth = round_up(dim, tile_depth);
   const auto* q = static_cast<const std::int8_t*>(query);
   const auto* key = static_cast<const std::int8_t*>(packed_key);
-  const std::size_t fitting = score_block_bytes / (key_tile * depth), block = fitting ? fitting : 1;
-  std::int32_t not_wanted[8 * tile_quads];
+  const std::size_t block = score_block_bytes / (key_tile * depth); // 1 at least: depth is at most 1024
+  std::int32_t not_wanted[8 * tile_quads] = {};
   for (std::size_t begin = tile_begin; begin < tile_end; begin += block) {
     const std::size_t tiles = tile_end - begin < block ? tile_end - begin : block;
     in_steps<tile_quads>(divide_up(rows, quad_rows), [&](std::size_t quad, auto quads) {

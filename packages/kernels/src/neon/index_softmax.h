@@ -20,8 +20,8 @@ namespace { // compiled anew for each instruction set
 
 inline int32x4_t row_lanes(std::int32_t a, std::int32_t b) { return vzip1q_s32(vdupq_n_s32(a), vdupq_n_s32(b)); }
 
-/// Shifts by 1 ... 8 bits, the same in both rows: those with which int8 products of up to 1024 dimensions reach the
-/// threshold. Distances from 2^31 on saturate, which here is exact.
+/// Shifts by 1 ... 8 bits, the same in both rows: those with which int8 products of up to 256 dimensions reach the
+/// threshold; more dimensions shift by a variable. Distances from 2^31 on saturate, which here is exact.
 template <int bits> struct ShiftByConstant {
   ShiftByConstant(const IndexParameters&, const IndexParameters&) {}
   int16x8_t operator()(int32x4_t maximum, int32x4_t x, int32x4_t y) const {
@@ -86,6 +86,10 @@ inline uint32x4_t add_bytes(uint32x4_t sum, uint8x16_t x) {
 // The product (d16 * M) >> 15 of section 3 has 15 bits, at the threshold 14. The index follows from it by a rounding
 // shift; it may exceed the table, whose entries are zero from the last step on.
 
+/// What integer normalization divides by. Rows that see nothing, whose sum is zero, get probabilities too, which mean
+/// nothing and are cleared.
+inline std::uint32_t divisor_of(const RowSums& sums) { return sums.weight ? sums.weight : 1; }
+
 /// Table `natural` of 2^bits entries: bits = 4, 5 or 6.
 template <int bits> struct NaturalWeights {
   static constexpr int registers = bits == 6 ? 4 : 2; ///< of a table
@@ -139,7 +143,7 @@ template <int bits> struct NaturalWeights {
   template <int rows> static void normalize(const WeightTable& table, const RowSums* sums, Entries (&entries)[rows]) {
     float32x4_t factor[rows];
     for (int row = 0; row < rows; ++row)
-      factor[row] = vdupq_n_f32(255 * (1 + 1 / 524288.0f) / float(sums[row].weight)); // 1 + 2^-19
+      factor[row] = vdupq_n_f32(255 * (1 + 1 / 524288.0f) / float(divisor_of(sums[row]))); // 1 + 2^-19
     for (int i = 0; i < registers; ++i) {
       float32x4_t weight[4];
       for (int j = 0; j < 4; ++j)
@@ -195,7 +199,7 @@ struct Exp2Weights {
                   vsubl_high_u8(all, k), sums);
   }
 
-  /// h of eight index of two rows in turn: eight bytes of each row, which are the even and the odd ones.
+  /// h of eight indices of two rows in turn: eight bytes of each row, which are the even and the odd ones.
   uint8x16_t plane_of_pair(uint8x16_t index, Sums& sums) const {
     const uint8x16_t f = vandq_u8(index, vdupq_n_u8(15));
     const uint16x8_t right = vreinterpretq_u16_u8(vmvnq_u8(vshrq_n_u8(index, 4)));
@@ -216,8 +220,7 @@ struct Exp2Weights {
   template <int rows> static void normalize(const WeightTable& table, const RowSums* sums, Entries (&entries)[rows]) {
     for (int row = 0; row < rows; ++row) {
       std::memset(entries[row].by_index, 0, sizeof entries[row].by_index);
-      if (sums[row].weight)
-        normalize_table(table, sums[row].weight, entries[row].by_index);
+      normalize_table(table, divisor_of(sums[row]), entries[row].by_index);
     }
   }
 

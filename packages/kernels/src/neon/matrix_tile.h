@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "neon/tile.h"
 #include "simd/unroll.h"
 
 namespace intattn {
@@ -76,7 +77,7 @@ constexpr std::size_t tile_depth = 16; ///< depth is a multiple of this: two ste
   "b.ne 4b\n"                      \
   "5:\n"
 
-/// Zeros come from memory, four registers an instruction: the load units have time, those that compute have none.
+/// Zeros come from memory, four registers an instruction, which saves instructions.
 #define INTATTN_ZERO_TILE                               \
   "ld1 {v8.4s, v9.4s, v10.4s, v11.4s}, [%[zeros]]\n"    \
   "ld1 {v12.4s, v13.4s, v14.4s, v15.4s}, [%[zeros]]\n"  \
@@ -107,11 +108,6 @@ constexpr std::size_t tile_depth = 16; ///< depth is a multiple of this: two ste
   "zip2 v" #sum1 ".2d, v0.2d, v2.2d\n"                    \
   "zip1 v" #sum2 ".2d, v1.2d, v3.2d\n"                    \
   "zip2 v" #sum3 ".2d, v1.2d, v3.2d\n"
-
-#define INTATTN_ALL_VECTORS                                                               \
-  "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", \
-  "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25",     \
-  "v26", "v27", "v28", "v29", "v30", "v31"
 
 alignas(64) constexpr std::int32_t zeros[16] = {};
 
@@ -206,13 +202,10 @@ inline void value_twelve_rows(const std::uint8_t* probabilities, const std::int8
 #undef INTATTN_MAXIMUM
 #undef INTATTN_STORE_ROWS
 #undef INTATTN_LOAD_ROWS
-#undef INTATTN_ALL_VECTORS
 // clang-format on
 
 inline int32x4_t multiply(int32x4_t sum, int8x16_t a, int8x16_t b) { return vmmlaq_s32(sum, b, a); }
 inline int32x4_t multiply(int32x4_t sum, uint8x16_t a, int8x16_t b) { return vusmmlaq_s32(sum, a, b); }
-inline int8x16_t load_bytes(const std::int8_t* p) { return vld1q_s8(p); }
-inline uint8x16_t load_bytes(const std::uint8_t* p) { return vld1q_u8(p); }
 
 /// sum[row pair][column pair] += A B over the whole depth.
 template <int quads, class T>
@@ -247,8 +240,7 @@ inline void score_rows(const std::int8_t* query, const std::int8_t* key, std::si
 template <>
 inline void score_rows<3>(const std::int8_t* query, const std::int8_t* key, std::size_t tiles, std::size_t depth,
                           std::int32_t* scores, std::size_t stride, std::int32_t* most) {
-  if (tiles > 0)
-    score_twelve_rows(query, key, tiles, depth, scores, stride, most);
+  score_twelve_rows(query, key, tiles, depth, scores, stride, most);
 }
 
 inline int32x4_t zip_low(int32x4_t a, int32x4_t b) {

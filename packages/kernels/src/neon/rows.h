@@ -74,20 +74,11 @@ struct NeonRows {
     });
   }
 
-  static std::uint32_t quantize_rows(const float* x, std::size_t rows, std::size_t dim, std::int8_t* out,
-                                     std::size_t out_stride, float* scale) {
-    std::uint32_t most = 0;
-    for (std::size_t row = 0; row < rows; ++row, x += dim, out += out_stride) {
-      const std::uint32_t bits = max_abs_bits(x, dim);
-      most = bits > most ? bits : most;
-      const ScaleAndInverse s = scale_of(bits);
-      scale[row] = s.scale;
-      if (dim % four == 0)
-        quantize_all(x, dim, s.inverse, out);
-      else
-        quantize(x, 1, dim, nullptr, &s.inverse, false, out, out_stride);
-    }
-    return most;
+  static void quantize_row(const float* x, std::size_t dim, float inverse, std::int8_t* out) {
+    if (dim % four == 0)
+      quantize_all(x, dim, inverse, out);
+    else
+      quantize(x, 1, dim, nullptr, &inverse, false, out, dim);
   }
 
   static void integer_output(const std::int32_t* accumulators, std::size_t dim, const OutputRow& row, float* out) {
@@ -113,7 +104,7 @@ struct NeonRows {
     k.max_abs_bits = max_abs_bits;
     k.column_max_abs = column_max_abs;
     k.quantize = quantize;
-    k.quantize_rows = quantize_rows;
+    k.quantize_rows = quantize_rows<NeonRows>;
     k.integer_output = integer_output;
     return k;
   }

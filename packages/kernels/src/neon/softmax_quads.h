@@ -59,7 +59,7 @@ struct Quad {
 };
 
 /// Lanes [a b a b] whose keys, first and first + 1, do not count for the rows of a pair.
-inline uint32x4_t hidden(const std::uint32_t* visible, std::size_t first) {
+inline uint32x4_t masked(const std::uint32_t* visible, std::size_t first) {
   const auto key = std::uint32_t(first);
   return vcgeq_u32(vcombine_u32(vdup_n_u32(key), vdup_n_u32(key + 1)),
                    vcombine_u32(vld1_u32(visible), vld1_u32(visible)));
@@ -71,7 +71,7 @@ inline void quad_maxima(const Quad& quad, std::int32_t (&maximum)[quad_rows]) {
     int32x4_t most = quad.lane_end ? vld1q_s32(quad.most + 4 * pair) : vdupq_n_s32(INT32_MIN);
     for (std::size_t key = quad.lane_end; key < quad.padded; key += 2) {
       const int32x4_t x = vld1q_s32(quad.scores_at(key) + 16 * pair + key % 8 * 2);
-      most = vmaxq_s32(most, vbslq_s32(hidden(quad.visible + 2 * pair, key), vdupq_n_s32(INT32_MIN), x));
+      most = vmaxq_s32(most, vbslq_s32(masked(quad.visible + 2 * pair, key), vdupq_n_s32(INT32_MIN), x));
     }
     vst1_s32(maximum + 2 * pair, vmax_s32(vget_low_s32(most), vget_high_s32(most)));
   }
@@ -90,16 +90,16 @@ inline uint8x16_t last_eight(uint8x16_t a, uint8x16_t b) {
 
 /// Rows have different lengths under a causal mask. What a row does not see is given the row's maximum, whose weight is
 /// known, before the passes, and is cleared after them.
-inline void hide_scores(const Quad& quad, const std::int32_t (&maximum)[quad_rows]) {
+inline void mask_scores(const Quad& quad, const std::int32_t (&maximum)[quad_rows]) {
   for (std::size_t key = quad.visible_to_all(); key < quad.padded; key += 2)
     for (int pair = 0; pair < 2; ++pair) {
       std::int32_t* p = quad.scores_at(key) + 16 * pair + key % 8 * 2;
       const int32x4_t most = row_lanes(maximum[2 * pair], maximum[2 * pair + 1]);
-      vst1q_s32(p, vbslq_s32(hidden(quad.visible + 2 * pair, key), most, vld1q_s32(p)));
+      vst1q_s32(p, vbslq_s32(masked(quad.visible + 2 * pair, key), most, vld1q_s32(p)));
     }
 }
 
-inline void clear_hidden(const Quad& quad) {
+inline void clear_masked(const Quad& quad) {
   for (std::size_t row = 0; row < quad_rows; ++row)
     for (std::size_t key = quad.visible[row] / 8 * 8; key < quad.padded; key += 8) {
       std::uint8_t* bytes = quad.probabilities_at(key) + 8 * row;
@@ -202,9 +202,9 @@ inline void index_softmax_quad(const Quad& quad, const WeightTable& table, const
                                RowSums* strip_sums) {
   std::int32_t maximum[quad_rows];
   quad_maxima(quad, maximum);
-  const bool hides = quad.visible_to_all() < quad.padded;
-  if (hides)
-    hide_scores(quad, maximum);
+  const bool masks = quad.visible_to_all() < quad.padded;
+  if (masks)
+    mask_scores(quad, maximum);
   RowSums sums[quad_rows];
   const bool normalize = table.normalization == Normalization::integer;
   bool same = true;
@@ -226,8 +226,8 @@ inline void index_softmax_quad(const Quad& quad, const WeightTable& table, const
   }
   if (normalize)
     normalize_quad<Weights>(quad, table, sums);
-  if (hides)
-    clear_hidden(quad);
+  if (masks)
+    clear_masked(quad);
   for (std::size_t i = quad_rows; i-- > 0;) // a row that does not exist before the one it repeats
     strip_sums[quad.row[i]] = sums[i];
 }
@@ -261,7 +261,7 @@ inline void float_softmax_quads(const SoftmaxStrip& strip, const float* logit_sc
           const uint32x4_t distance = vreinterpretq_u32_s32(vsubq_s32(most, vld1q_s32(p + 4 * i)));
           float32x4_t e = exp_non_positive<Neon>(vmulq_f32(vcvtq_f32_u32(distance), scale));
           if (key >= all)
-            e = vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(e), hidden(quad.visible + a, key + 2 * i)));
+            e = vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(e), masked(quad.visible + a, key + 2 * i)));
           sum = vaddq_f32(sum, e);
           vst1q_s32(p + 4 * i, vreinterpretq_s32_f32(e));
         }

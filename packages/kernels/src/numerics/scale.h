@@ -29,11 +29,11 @@ static inline std::uint32_t bits_of_float(float value) {
 /// Section 1: scale and inverse of a group whose largest |x| has these bits. The inverse overflows for zeros and
 /// denormals.
 static inline ScaleAndInverse scale_of(std::uint32_t max_abs) {
-  const float most = float_of_bits(max_abs);
-  const float inverse = 127 / most;
+  const float magnitude = float_of_bits(max_abs);
+  const float inverse = 127 / magnitude;
   if (bits_of_float(inverse) >= infinity_bits)
     return {1, 0};
-  return {most / 127, inverse};
+  return {magnitude / 127, inverse};
 }
 
 } // namespace intattn

@@ -14,6 +14,21 @@
 namespace intattn {
 namespace { // compiled anew for each instruction set
 
+/// Quantizes each row with a scale of its own, by what `Rows` has for one row.
+template <class Rows>
+std::uint32_t quantize_rows(const float* x, std::size_t rows, std::size_t dim, std::int8_t* out, std::size_t out_stride,
+                            float* scale) {
+  std::uint32_t most = 0;
+  for (std::size_t row = 0; row < rows; ++row, x += dim, out += out_stride) {
+    const std::uint32_t bits = Rows::max_abs_bits(x, dim);
+    most = bits > most ? bits : most;
+    const ScaleAndInverse s = scale_of(bits);
+    scale[row] = s.scale;
+    Rows::quantize_row(x, dim, s.inverse, out);
+  }
+  return most;
+}
+
 template <class V> struct FloatRows {
   using f32 = typename V::f32;
   static constexpr std::size_t width = V::width;
@@ -94,17 +109,8 @@ template <class V> struct FloatRows {
                          : quantize_as<false, false>(x, rows, dim, center, inverse, out, out_stride);
   }
 
-  static std::uint32_t quantize_rows(const float* x, std::size_t rows, std::size_t dim, std::int8_t* out,
-                                     std::size_t out_stride, float* scale) {
-    std::uint32_t most = 0;
-    for (std::size_t row = 0; row < rows; ++row, x += dim, out += out_stride) {
-      const std::uint32_t bits = max_abs_bits(x, dim);
-      most = bits > most ? bits : most;
-      const ScaleAndInverse s = scale_of(bits);
-      scale[row] = s.scale;
-      quantize(x, 1, dim, nullptr, &s.inverse, false, out, out_stride);
-    }
-    return most;
+  static void quantize_row(const float* x, std::size_t dim, float inverse, std::int8_t* out) {
+    quantize_as<false, false>(x, 1, dim, nullptr, &inverse, out, dim);
   }
 
   static void half_to_float(const std::uint16_t* in, std::size_t n, float* out) {
@@ -167,8 +173,9 @@ template <class V> struct FloatRows {
   }
 
   static constexpr RowKernels kernels() {
-    return {half_to_float, int8_to_float, float_to_half, column_statistics, column_max_abs, max_abs_bits,
-            quantize,      quantize_rows, mean_offset,   integer_output,    float_output};
+    return {half_to_float,  int8_to_float,  float_to_half, column_statistics,
+            column_max_abs, max_abs_bits,   quantize,      quantize_rows<FloatRows>,
+            mean_offset,    integer_output, float_output};
   }
 
 private:

@@ -3,8 +3,7 @@
 #include <exception>
 #include <new>
 
-#include "engines/compute_library/float_sequence.h"
-#include "engines/compute_library/quantized_sequence.h"
+#include "engines/compute_library/sequence.h"
 #include "engines/compute_library/threads.h"
 #include "intattn/stage_clock.h"
 #include "kernels.h"
@@ -14,27 +13,25 @@ namespace intattn::compute_library {
 class Attention::State {
 public:
   explicit State(const AttentionOptions& options)
-      : options_(options), clock_(1), float_(options_, kernels_of(options.isa)),
-        quantized_(options_, kernels_of(options.isa)) {}
+      : options_(options), clock_(1), sequence_(options.pipeline == Pipeline::fp32 || options.pipeline == Pipeline::fp16
+                                                    ? make_float_sequence(options_, kernels_of(options.isa))
+                                                    : make_quantized_sequence(options_, kernels_of(options.isa))) {}
 
   Status run(const AttentionArguments& arguments, StageTimes* times) {
     Threads threads(options_.threads);
     clock_.start();
-    const bool floating = options_.pipeline == Pipeline::fp32 || options_.pipeline == Pipeline::fp16;
-    const Status status =
-        floating ? float_.run(arguments, threads, clock_) : quantized_.run(arguments, threads, clock_);
+    const Status status = sequence_->run(arguments, threads, clock_);
     if (times)
       *times = clock_.stop();
     return status;
   }
 
-  std::size_t memory_bytes() const { return float_.memory_bytes() + quantized_.memory_bytes(); }
+  std::size_t memory_bytes() const { return sequence_->memory_bytes(); }
 
 private:
   const AttentionOptions options_;
   StageClock clock_; // stages follow one another, whatever the number of threads
-  FloatSequence float_;
-  QuantizedSequence quantized_;
+  std::unique_ptr<Sequence> sequence_;
 };
 
 Attention::Attention(const AttentionOptions& options) : state_(std::make_unique<State>(options)) {}

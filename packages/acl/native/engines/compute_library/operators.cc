@@ -42,7 +42,7 @@ void Matrix::bind(const void* data) {
   require(tensor_.allocator()->import_memory(const_cast<void*>(data)), "import_memory");
 }
 
-void configure(NEGEMM& gemm, Matrix& left, Matrix& right, bool transpose_right, Matrix& product) {
+void configure(NEGEMM& gemm, Matrix& left, Matrix& right, Matrix& product, bool transpose_right) {
   GEMMInfo info(false, false, true);
   info.set_pretranspose_B(transpose_right);
   require(NEGEMM::validate(left.info(), right.info(), nullptr, product.info(), 1, 0, info), "NEGEMM");

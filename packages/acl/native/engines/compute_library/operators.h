@@ -44,7 +44,7 @@ private:
 // Each checks with the library first, which does not check while configuring, and throws a Refusal.
 
 /// product = left right, or left right^T
-void configure(arm_compute::NEGEMM& gemm, Matrix& left, Matrix& right, bool transpose_right, Matrix& product);
+void configure(arm_compute::NEGEMM& gemm, Matrix& left, Matrix& right, Matrix& product, bool transpose_right = false);
 /// product = left right; int8 with int8 to int32, or uint8 with int8 to float32
 void configure(arm_compute::NEGEMMLowpMatrixMultiplyCore& gemm, Matrix& left, Matrix& right, Matrix& product);
 /// probabilities = softmax(beta scores) by rows

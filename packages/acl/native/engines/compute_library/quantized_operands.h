@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "driver/aligned_buffer.h"
+#include "driver/key_value_scales.h"
 #include "engines/compute_library/unit_run.h"
 
 namespace intattn::compute_library {
@@ -25,33 +26,12 @@ public:
 
   /// Of a query row, counted over all heads.
   float query_scale(std::size_t row) const { return query_scale_[row / rows_per_query_scale_]; }
-  float key_scale(std::size_t unit) const { return scale_of_columns(key_tensor, unit)[0]; }
-  const float* value_scale(std::size_t unit) const { return scale_of_columns(value_tensor, unit); }
-  /// What was subtracted from V before quantizing; null when nothing was.
-  const float* value_center(std::size_t unit) const {
-    return centered(value_tensor) ? center_ + column(value_tensor, unit) : nullptr;
-  }
+  const KeyValueScales& scales() const { return scales_; }
 
 private:
-  enum TensorIndex { key_tensor, value_tensor };
-
-  const Input& input(TensorIndex tensor) const {
-    return tensor == key_tensor ? run_.arguments.key : run_.arguments.value;
-  }
-  Scope scope(TensorIndex tensor) const {
-    return tensor == key_tensor ? run_.options.key_scope : run_.options.value_scope;
-  }
-  bool centered(TensorIndex tensor) const {
-    return (tensor == key_tensor ? run_.options.smooth_key : run_.options.center_value) &&
-           input(tensor).type != ElementType::int8;
-  }
-  std::size_t column(TensorIndex tensor, std::size_t unit) const { return (2 * unit + tensor) * run_.problem.dim; }
-  const float* scale_of_columns(TensorIndex tensor, std::size_t unit) const { return scale_ + column(tensor, unit); }
-
   bool query_scale_per_row() const { return run_.options.query_scope == Scope::row; }
   void measure_query();
-  void measure(std::size_t unit, TensorIndex tensor);
-  void settle_scales(TensorIndex tensor);
+  void measure_key_and_value();
   void quantize_query(std::size_t row, std::size_t count);
   void quantize(TensorIndex tensor, std::size_t unit, std::size_t row, std::size_t count);
 
@@ -59,8 +39,7 @@ private:
   std::size_t bytes_ = 0, rows_per_query_scale_;
   std::int8_t *query_out_, *key_out_, *value_out_;
   float *query_scale_, *query_inverse_; // [rows / rows_per_query_scale]
-  float *center_, *scale_, *inverse_;   // [units][key, value][dim]
-  std::uint32_t* bits_;                 // likewise: magnitudes, see RowKernels::max_abs_bits
+  KeyValueScales scales_;
 };
 
 } // namespace intattn::compute_library

@@ -1,21 +1,21 @@
-#include "engines/compute_library/quantized_sequence.h"
-
+#include <cfloat>
 #include <limits>
 #include <memory>
 #include <vector>
 
 #include "arm_compute/function_info/IndexSoftmaxInfo.h"
 #include "arm_compute/runtime/NEON/functions/NEIndexSoftmaxLayer.h"
+#include "engines/compute_library/plans.h"
 #include "engines/compute_library/quantized_operands.h"
 #include "engines/compute_library/rows.h"
+#include "engines/compute_library/sequence.h"
 #include "engines/compute_library/weighted_values.h"
 #include "numerics/center.h"
 
 namespace intattn::compute_library {
+namespace {
 
 using arm_compute::DataType;
-
-namespace {
 
 arm_compute::IndexSoftmaxInfo info_of(const AttentionOptions& options) {
   using Info = arm_compute::IndexSoftmaxInfo;
@@ -91,10 +91,8 @@ private:
   std::vector<float> mean_, scratch_;
 };
 
-} // namespace
-
 /// Operators for `rows` query rows and `keys` keys.
-struct QuantizedSequence::Plan {
+struct Plan {
   Plan(const AttentionOptions& options, std::size_t rows, std::size_t keys)
       : packed_bytes(2 * keys * options.head_dim), query(DataType::QASYMM8_SIGNED, rows, options.head_dim),
         key(DataType::QASYMM8_SIGNED, keys, options.head_dim),
@@ -122,7 +120,6 @@ struct QuantizedSequence::Plan {
     return options.query_scope == Scope::row ||
            (options.query_scope == Scope::head && options.heads > options.kv_heads);
   }
-  std::size_t memory_bytes() const { return packed_bytes; }
 
   const std::size_t packed_bytes;
   Matrix query, key, transposed_key, scores, float_scores, float_probabilities, probabilities;
@@ -134,20 +131,27 @@ struct QuantizedSequence::Plan {
   arm_compute::NESoftmaxLayer softmax;
 };
 
-struct QuantizedSequence::Run : UnitRun {
-  Run(QuantizedSequence& owner, const AttentionArguments& arguments, Threads& threads, StageClock& clock)
-      : UnitRun(owner.options_, arguments, owner.kernels_, threads, clock), owner(owner), table(owner.table_),
+/// What is kept from run to run.
+struct Kept {
+  Plans<Plan> plans;
+  AlignedBuffer memory;
+};
+
+struct Run : UnitRun {
+  Run(const AttentionOptions& options, const Kernels& kernels, const WeightTable& table, Kept& kept,
+      const AttentionArguments& arguments, Threads& threads, StageClock& clock)
+      : UnitRun(options, arguments, kernels, threads, clock), table(table), kept(kept),
         integer(options.pipeline == Pipeline::integer) {}
 
-  QuantizedSequence& owner;
   const WeightTable& table;
+  Kept& kept;
   const bool integer;
 
   void attend(std::size_t unit, std::size_t first, std::size_t count, std::size_t keys, QuantizedOperands& operands,
               const Buffers& buffers) {
     std::uint64_t time = ticks();
     const std::size_t dim = problem.dim, row = first_row(unit) + first;
-    Plan& plan = owner.plans_.get(count, keys, [&] { return std::make_unique<Plan>(options, count, keys); });
+    Plan& plan = kept.plans.get(count, keys, [&] { return std::make_unique<Plan>(options, count, keys); });
     plan.key.bind(operands.key + first_key(unit) * dim);
     plan.transposed_key.bind(buffers.transposed_key);
     plan.query.bind(operands.query + row * dim);
@@ -170,9 +174,11 @@ struct QuantizedSequence::Run : UnitRun {
     clock.add(0, Stage::output, time);
   }
 
-  /// Section 2 of the numeric specification.
+  /// Section 2 of the numeric specification, positive and finite as IndexSoftmax wants it: scales beyond these bounds
+  /// give the indices of the bounds.
   double logit_scale(std::size_t row, std::size_t unit, const QuantizedOperands& operands) const {
-    return double(operands.query_scale(row)) * double(operands.key_scale(unit)) * softmax_scale();
+    const double key_scale = *operands.scales().scale(unit, key_tensor);
+    return std::clamp(double(operands.query_scale(row)) * key_scale * problem.softmax_scale, DBL_MIN, DBL_MAX);
   }
 
   void index_softmax(Plan& plan, std::size_t unit, std::size_t first, std::size_t count,
@@ -213,7 +219,7 @@ struct QuantizedSequence::Run : UnitRun {
   /// Section 6 of the numeric specification.
   void store(std::size_t unit, std::size_t first, std::size_t count, std::size_t keys,
              const QuantizedOperands& operands, const Buffers& buffers) {
-    const float* center = operands.value_center(unit);
+    const float* center = operands.scales().center(unit, value_tensor);
     const bool deferred = integer && options.normalization == Normalization::deferred;
     threads.for_parts(count, block_rows, [&](std::size_t begin, std::size_t end) {
       RunningMean mean(*this, unit);
@@ -227,7 +233,7 @@ struct QuantizedSequence::Run : UnitRun {
           store_zeros(row, 1);
           continue;
         }
-        OutputRow out = {operands.value_scale(unit), center, nullptr, 1 / 127.0f, 0};
+        OutputRow out = {operands.scales().scale(unit, value_tensor), center, nullptr, 1 / 127.0f, 0};
         if (integer)
           out.factor = deferred ? float(double(table.unit) / double(weights)) : 1 / 255.0f;
         // Only what the plane loses needs the mean of V, and nothing when that mean is the center.
@@ -275,38 +281,43 @@ struct QuantizedSequence::Run : UnitRun {
       return Buffers(base, unit_rows, most_scores(), problem.key_length, dim, integer);
     };
     const std::size_t operand_bytes = QuantizedOperands(*this, nullptr).bytes();
-    if (!owner.memory_.reserve(operand_bytes + buffers_at(nullptr).bytes))
+    if (!kept.memory.reserve(operand_bytes + buffers_at(nullptr).bytes))
       return Status::out_of_memory;
-    QuantizedOperands operands(*this, owner.memory_.as());
-    const Buffers buffers = buffers_at(owner.memory_.as() + operand_bytes);
+    QuantizedOperands operands(*this, kept.memory.as());
+    const Buffers buffers = buffers_at(kept.memory.as() + operand_bytes);
     operands.quantize();
     clock.add(0, Stage::prepare, time);
-    for (std::size_t unit = 0; unit < problem.units() && !failed(); ++unit) {
-      const std::size_t keys = problem.keys_of_unit(unit);
-      if (keys == 0) {
-        store_zeros(first_row(unit), unit_rows);
-        for (std::size_t row = 0; row < unit_rows; ++row)
-          record_sums(first_row(unit) + row, 0, 0);
-        continue;
-      }
-      const std::size_t step = rows_at_a_time(keys);
-      for (std::size_t first = 0; first < unit_rows && !failed(); first += step)
-        attend(unit, first, std::min(step, unit_rows - first), keys, operands, buffers);
-    }
+    kept.plans.make_room(different_lengths());
+    for_units([&](std::size_t unit, std::size_t first, std::size_t count, std::size_t keys) {
+      attend(unit, first, count, keys, operands, buffers);
+    });
     if (!failed() && arguments.intermediates)
       operands.record(*arguments.intermediates);
     return status();
   }
 };
 
-QuantizedSequence::QuantizedSequence(const AttentionOptions& options, const Kernels& kernels)
-    : options_(options), kernels_(kernels), table_(make_weight_table(options.table, options.normalization)) {}
-QuantizedSequence::~QuantizedSequence() = default;
+class QuantizedSequence final : public Sequence {
+public:
+  QuantizedSequence(const AttentionOptions& options, const Kernels& kernels)
+      : options_(options), kernels_(kernels), table_(make_weight_table(options.table, options.normalization)) {}
 
-Status QuantizedSequence::run(const AttentionArguments& arguments, Threads& threads, StageClock& clock) {
-  return Run(*this, arguments, threads, clock).execute();
+  Status run(const AttentionArguments& arguments, Threads& threads, StageClock& clock) override {
+    return Run(options_, kernels_, table_, kept_, arguments, threads, clock).execute();
+  }
+  std::size_t memory_bytes() const override { return kept_.memory.size() + kept_.plans.memory_bytes(); }
+
+private:
+  const AttentionOptions& options_;
+  const Kernels& kernels_;
+  const WeightTable table_;
+  Kept kept_;
+};
+
+} // namespace
+
+std::unique_ptr<Sequence> make_quantized_sequence(const AttentionOptions& options, const Kernels& kernels) {
+  return std::make_unique<QuantizedSequence>(options, kernels);
 }
-
-std::size_t QuantizedSequence::memory_bytes() const { return memory_.size() + plans_.memory_bytes(); }
 
 } // namespace intattn::compute_library

@@ -87,6 +87,17 @@ void convert_in_place(void* accumulators, std::size_t count, const std::int32_t*
     store(p + 4 * i, float(load<std::int32_t>(p + 4 * i) + (added ? added[i] : 0)));
 }
 
+void add_halves(const std::uint16_t* halves, std::size_t count, float* sums) {
+  const auto four = [](const std::uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); };
+  std::size_t i = 0;
+  for (; i + 4 <= count; i += 4)
+    vst1q_f32(sums + i, vaddq_f32(vld1q_f32(sums + i), four(halves + i)));
+  for (; i < count; ++i) {
+    const std::uint16_t one[4] = {halves[i]};
+    sums[i] += vgetq_lane_f32(four(one), 0);
+  }
+}
+
 void scale_row(const float* __restrict accumulators, std::size_t dim, const OutputRow& row, float* __restrict out) {
   const float factor = row.factor, offset_factor = row.offset_factor;
   const float* __restrict scale = row.scale, * __restrict center = row.center, * __restrict offset = row.offset;

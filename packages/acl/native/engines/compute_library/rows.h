@@ -23,6 +23,9 @@ void column_sums_times_128(const std::int8_t* values, std::size_t rows, std::siz
 /// float32 in place of int32: accumulators[c] + added[c]; `added` may be null.
 void convert_in_place(void* accumulators, std::size_t count, const std::int32_t* added);
 
+/// sums[i] += halves[i], of float16
+void add_halves(const std::uint16_t* halves, std::size_t count, float* sums);
+
 /// As `RowKernels::integer_output`, of accumulators that are float32 already.
 void scale_row(const float* accumulators, std::size_t dim, const OutputRow& row, float* out);
 

@@ -1,13 +1,13 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <vector>
 
 #include "driver/aligned_buffer.h"
 #include "driver/problem.h"
+#include "driver/run_status.h"
 #include "engines/compute_library/operators.h"
 #include "engines/compute_library/threads.h"
 #include "intattn/stage_clock.h"
@@ -18,7 +18,7 @@ namespace intattn::compute_library {
 
 /// What the runs of all pipelines share. A unit is one (batch, kvHead); the query rows of all its heads follow one
 /// another in memory, and are one operand.
-struct UnitRun {
+struct UnitRun : RunStatus {
   /// Rows that conversions and checks take at a time.
   static constexpr std::size_t block_rows = 64;
 
@@ -34,10 +34,6 @@ struct UnitRun {
   StageClock& clock;
   const Problem problem;
   const std::size_t unit_rows;
-
-  double softmax_scale() const {
-    return options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(problem.dim));
-  }
 
   /// First of the unit's query rows.
   std::size_t first_row(std::size_t unit) const { return unit * unit_rows; }
@@ -61,13 +57,29 @@ struct UnitRun {
     return most;
   }
 
-  /// The first failure is the one that is told.
-  void fail(Status status) {
-    int none = int(Status::ok);
-    status_.compare_exchange_strong(none, int(status), std::memory_order_relaxed);
+  /// How many different numbers of keys the units have.
+  std::size_t different_lengths() const {
+    if (!problem.key_lengths)
+      return 1;
+    std::vector<std::uint32_t> lengths(problem.key_lengths, problem.key_lengths + problem.batch);
+    std::sort(lengths.begin(), lengths.end());
+    return std::size_t(std::unique(lengths.begin(), lengths.end()) - lengths.begin());
   }
-  Status status() const { return Status(status_.load(std::memory_order_relaxed)); }
-  bool failed() const { return status() != Status::ok; }
+
+  /// Calls attend(unit, first, count, keys) for the query rows of every unit, as many as fit at a time, until one
+  /// fails. Rows of units without keys become zeros.
+  template <class Attend> void for_units(const Attend& attend) {
+    for (std::size_t unit = 0; unit < problem.units(); ++unit) {
+      const std::size_t keys = problem.keys_of_unit(unit);
+      if (keys == 0) {
+        store_zeros(first_row(unit), unit_rows);
+        continue;
+      }
+      const std::size_t step = rows_at_a_time(keys);
+      for (std::size_t first = 0; first < unit_rows && !failed(); first += step)
+        attend(unit, first, std::min(step, unit_rows - first), keys);
+    }
+  }
 
   /// Calls work(first, count) for blocks of query rows.
   template <class Work> void for_query_blocks(const Work& work) {
@@ -98,9 +110,6 @@ struct UnitRun {
     const std::size_t bytes = arguments.output_type == ElementType::float32 ? 4 : 2;
     std::memset(output_row(row), 0, count * problem.dim * bytes);
   }
-
-private:
-  std::atomic<int> status_{int(Status::ok)};
 };
 
 } // namespace intattn::compute_library

@@ -10,23 +10,17 @@ namespace intattn::compute_library {
 
 using arm_compute::DataType;
 
-WeightedValues::Part::Part(DataType left, DataType sum, std::size_t rows, std::size_t part_keys, std::size_t all_keys,
-                           std::size_t dim)
-    : keys(part_keys), probabilities(left, rows, part_keys, all_keys), value(DataType::QASYMM8_SIGNED, part_keys, dim),
-      product(sum, rows, dim) {
-  configure(gemm, probabilities, value, product);
-}
-
 WeightedValues::WeightedValues(bool unsigned_probabilities, std::size_t rows, std::size_t keys, std::size_t dim)
     : rows_(rows), keys_(keys), dim_(dim) {
   to_float_ = unsigned_probabilities && arm_compute::Scheduler::get().cpu_info().has_i8mm();
   shifted_ = unsigned_probabilities && !to_float_;
   const DataType left = to_float_ ? DataType::QASYMM8 : DataType::QASYMM8_SIGNED;
-  for (std::size_t key = 0; key < keys; key += most_keys)
-    parts_.push_back(std::make_unique<Part>(left, to_float_ ? DataType::F32 : DataType::S32, rows,
-                                            std::min(most_keys, keys - key), keys, dim));
+  const DataType sum = to_float_ ? DataType::F32 : DataType::S32;
+  for (std::size_t key = 0; key < keys; key += block_keys)
+    blocks_.push_back(std::make_unique<Block>(left, DataType::QASYMM8_SIGNED, sum, rows,
+                                              std::min(block_keys, keys - key), keys, dim));
   column_sums_.resize(shifted_ ? dim : 0);
-  totals_.resize(parts_.size() > 1 ? rows * dim : 0);
+  totals_.resize(blocks_.size() > 1 ? rows * dim : 0);
 }
 
 void WeightedValues::run(void* probabilities, const std::int8_t* value, float* accumulators, Threads& threads) {
@@ -35,14 +29,11 @@ void WeightedValues::run(void* probabilities, const std::int8_t* value, float* a
     threads.for_parts(rows_ * keys_, 4096,
                       [&](std::size_t begin, std::size_t end) { subtract_128_in_place(p + begin, end - begin); });
   std::fill(totals_.begin(), totals_.end(), 0.0);
-  for (const auto& part : parts_) {
-    part->probabilities.bind(p);
-    part->value.bind(value);
-    part->product.bind(accumulators);
-    part->gemm.run();
+  for (const auto& block : blocks_) {
+    block->run(p, value, accumulators);
     if (!to_float_) {
       if (shifted_)
-        column_sums_times_128(value, part->keys, dim_, column_sums_.data());
+        column_sums_times_128(value, block->keys, dim_, column_sums_.data());
       const std::int32_t* added = shifted_ ? column_sums_.data() : nullptr;
       threads.for_parts(rows_, 16, [&](std::size_t begin, std::size_t end) {
         for (std::size_t row = begin; row < end; ++row)
@@ -51,8 +42,8 @@ void WeightedValues::run(void* probabilities, const std::int8_t* value, float* a
     }
     for (std::size_t i = 0; i < totals_.size(); ++i)
       totals_[i] += double(accumulators[i]);
-    p += part->keys;
-    value += part->keys * dim_;
+    p += block->keys;
+    value += block->keys * dim_;
   }
   std::copy(totals_.begin(), totals_.end(), accumulators);
 }

@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "engines/compute_library/operators.h"
 #include "engines/compute_library/threads.h"
+#include "engines/compute_library/value_block.h"
 
 namespace intattn::compute_library {
 
@@ -25,21 +25,15 @@ public:
 
 private:
   /// Keys whose products surely fit an int32 accumulator: 255 * 128 * keys < 2^31.
-  static constexpr std::size_t most_keys = 65536;
+  static constexpr std::size_t block_keys = 65536;
 
-  struct Part {
-    Part(arm_compute::DataType left, arm_compute::DataType product, std::size_t rows, std::size_t part_keys,
-         std::size_t keys, std::size_t dim);
-    std::size_t keys;
-    Matrix probabilities, value, product;
-    arm_compute::NEGEMMLowpMatrixMultiplyCore gemm;
-  };
+  using Block = ValueBlock<arm_compute::NEGEMMLowpMatrixMultiplyCore>;
 
   std::size_t rows_, keys_, dim_;
   bool shifted_, to_float_;
-  std::vector<std::unique_ptr<Part>> parts_;
+  std::vector<std::unique_ptr<Block>> blocks_;
   std::vector<std::int32_t> column_sums_;
-  std::vector<double> totals_; ///< of several parts
+  std::vector<double> totals_; ///< of several blocks
 };
 
 } // namespace intattn::compute_library

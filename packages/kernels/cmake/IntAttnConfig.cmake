@@ -1,0 +1,15 @@
+# find_package(IntAttn): IntAttn::kernels, and IntAttn::ComputeLibrary where the patched ComputeLibrary is part of the package.
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+include(${CMAKE_CURRENT_LIST_DIR}/IntAttnTargets.cmake)
+set(IntAttn_kernels_FOUND TRUE)
+set(IntAttn_ComputeLibrary_FOUND FALSE)
+include(${CMAKE_CURRENT_LIST_DIR}/IntAttnComputeLibrary.cmake OPTIONAL)
+
+foreach(_intattn_component IN LISTS IntAttn_FIND_COMPONENTS)
+  if(IntAttn_FIND_REQUIRED_${_intattn_component} AND NOT IntAttn_${_intattn_component}_FOUND)
+    set(IntAttn_FOUND FALSE)
+    set(IntAttn_NOT_FOUND_MESSAGE "expected components kernels and, on arm64, ComputeLibrary, received ${_intattn_component}")
+  endif()
+endforeach()
+unset(_intattn_component)
