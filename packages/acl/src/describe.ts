@@ -15,6 +15,13 @@ export function describe(value: unknown): string {
 /** A property's name as part of a path: itself where it is a plain word, else in quotes and shortened. */
 export const describeName = (name: string): string => (/^[\w$.-]{1,40}$/.test(name) ? name : describe(name))
 
+/** The first line of what an error says, or of whatever else was thrown. */
+export const firstLine = (error: unknown): string =>
+  oneLine(String(error instanceof Error ? error.message : error).split('\n', 1)[0]!)
+
+/** Without line breaks and control characters. */
+export const oneLine = (text: string): string => text.replace(/[\s\p{C}]+/gu, ' ')
+
 function words(value: unknown): string {
   if (value === undefined) return 'nothing'
   if (typeof value === 'function') return 'a function'
@@ -33,6 +40,6 @@ const inspected = (value: unknown): string =>
   inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 0, customInspect: false })
 
 function shorten(text: string): string {
-  const line = text.replace(/[\s\p{C}]+/gu, ' ')
+  const line = oneLine(text)
   return line.length <= longest ? line : `${line.slice(0, longest - 1)}…`
 }

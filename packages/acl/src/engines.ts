@@ -1,6 +1,8 @@
+import type { Addon } from './addons/interface.js'
+import { detectedFeatures, findAddon, loadedAddon } from './addons/load.js'
+import { surroundings } from './addons/surroundings.js'
 import { fail, failWith, oneOf } from './checks.js'
-import { computeLibrary, computeLibraryInfo } from './compute-library.js'
-import { type Addon, firstLine, native } from './native.js'
+import { firstLine } from './describe.js'
 import {
   type EngineInfo,
   type EngineName,
@@ -32,7 +34,7 @@ export function chooseEngine(engine: unknown, isa: unknown): Engine {
   const name = settled(engine, 'engine', 'INTATTN_ENGINE', engineNames) ?? 'native'
   if (name !== 'acl') return stepEngine(name, engine, isa)
   rejectIsa(name, engine, isa)
-  return { name, addon: computeLibrary() }
+  return { name, addon: loadedAddon('acl').addon }
 }
 
 /** The engine for one step of attention; where INTATTN_ENGINE asks for `acl`, which only has the whole, the native one. */
@@ -48,7 +50,7 @@ function stepEngine(name: StepEngineName, engine: unknown, isa: unknown): StepEn
     return { name }
   }
   const wanted = settled(isa, 'isa', 'INTATTN_ISA', instructionSets)
-  const addon = native()
+  const { addon } = loadedAddon('native')
   if (wanted !== undefined) requireAvailable(addon, wanted, isa === undefined ? 'INTATTN_ISA' : 'isa')
   return { name, addon, isa: wanted ?? (addon.bestInstructionSet() as InstructionSet) }
 }
@@ -80,15 +82,23 @@ function requireAvailable(addon: Addon, isa: InstructionSet, argument: string): 
 
 function nativeInfo(): EngineInfo {
   try {
-    return { name: 'native', available: true, instructionSets: instructionSetsOf(native()) }
+    const { addon, place } = loadedAddon('native')
+    return { name: 'native', available: true, place, instructionSets: instructionSetsOf(addon) }
   } catch (error) {
     return { name: 'native', available: false, reason: firstLine(error), instructionSets: [] }
   }
 }
 
 function aclInfo(): EngineInfo {
-  const info = computeLibraryInfo()
-  return { name: 'acl', available: info.reason === undefined, instructionSets: [], ...info }
+  const { place, entry, reason } = findAddon('acl', surroundings(), detectedFeatures('acl'))
+  return {
+    name: 'acl',
+    available: reason === undefined,
+    ...(reason !== undefined && { reason }),
+    ...(place && { place }),
+    instructionSets: [],
+    ...(entry?.library && { library: entry.library }),
+  }
 }
 
 function instructionSetsOf(addon: Addon): InstructionSetInfo[] {

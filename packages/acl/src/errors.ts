@@ -1,3 +1,4 @@
+import { oneLine } from './describe.js'
 import type { EngineName } from './types.js'
 
 /**
@@ -61,11 +62,15 @@ export interface LoaderErrorDetails {
   detectedFeatures: readonly string[]
   /** Features without which the engine does not start. */
   requiredFeatures: readonly string[]
-  /** Every file tried, with what became of it. */
+  /** Every file, folder or package tried, in this order, with what became of it. */
   tried: readonly { path: string; reason: string }[]
   /** What to do about it, likeliest first. */
   remedies: readonly string[]
 }
+
+/** What was tried, on one line. */
+export const inWords = (tried: LoaderErrorDetails['tried']): string =>
+  oneLine(tried.map(({ path, reason }) => `${path} (${reason})`).join('; '))
 
 /** An engine could not be loaded. */
 export class LoaderError extends IntAttnError implements LoaderErrorDetails {
@@ -78,13 +83,13 @@ export class LoaderError extends IntAttnError implements LoaderErrorDetails {
   readonly remedies: readonly string[]
 
   constructor(details: LoaderErrorDetails, options?: ErrorOptions) {
-    const tried = details.tried.map(({ path, reason }) => `${path} (${reason})`).join('; ')
+    const tried = inWords(details.tried)
     super(
       {
         code: 'UNAVAILABLE',
         argument: 'engine',
         expected: `engine '${details.engine}' to load on ${details.platform}`,
-        received: `no loadable addon: ${tried}. Remedies: ${details.remedies.join('; or ')}`,
+        received: oneLine(`no loadable addon: ${tried}. Remedies: ${details.remedies.join('; or ')}`),
       },
       options,
     )

@@ -1,7 +1,8 @@
+import { callAddon } from './addons/call.js'
+import { normalizationCode, tableCode } from './addons/interface.js'
 import { arrayName } from './buffers.js'
 import { integer, oneOf, real, record } from './checks.js'
 import { chooseStepEngine } from './engines.js'
-import { callAddon, normalizationCode, tableCode } from './native.js'
 import {
   type IndexParameters,
   type IndexSoftmaxOutputs,

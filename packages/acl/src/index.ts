@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export { Attention } from './attention.js'
+export type { AddonReport, DefaultReport, DoctorReport, PlaceReport, ProbeVerdict } from './doctor/report.js'
 export { engines } from './engines.js'
 export { type ErrorCode, type ErrorDetails, IntAttnError, LoaderError, type LoaderErrorDetails } from './errors.js'
 export { float16Bits, float16Value } from './float16.js'

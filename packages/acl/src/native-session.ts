@@ -1,10 +1,6 @@
-import { failWith } from './checks.js'
-import type { Engine } from './engines.js'
-import { IntAttnError } from './errors.js'
+import { callAddon } from './addons/call.js'
 import {
   type Addon,
-  callAddon,
-  firstLine,
   type NativeAttention,
   type NativeRun,
   normalizationCode,
@@ -12,7 +8,11 @@ import {
   scopeCode,
   status,
   tableCode,
-} from './native.js'
+} from './addons/interface.js'
+import { failWith } from './checks.js'
+import { firstLine } from './describe.js'
+import type { Engine } from './engines.js'
+import { IntAttnError } from './errors.js'
 import { allAtOnce, finiteInSteps, firstBeyond, oneByOne, outputOverflows, type Steps, tooWide } from './non-finite.js'
 import { isInteger, isQuantized, type ResolvedOptions } from './options.js'
 import { overlapping, type Problem } from './problem.js'

@@ -1,6 +1,7 @@
+import { callAddon } from './addons/call.js'
+import { scopeCode } from './addons/interface.js'
 import { boolean, integer, oneOf, record } from './checks.js'
 import { chooseStepEngine } from './engines.js'
-import { callAddon, scopeCode } from './native.js'
 import { requireFinite, tooWide } from './non-finite.js'
 import { maxHeadDim } from './options.js'
 import { toFloat32 } from './reference/float-tensors.js'

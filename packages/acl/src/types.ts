@@ -197,11 +197,16 @@ export interface EngineInfo {
   available: boolean
   /** Why it cannot run here. */
   reason?: string
+  /** Where its addon comes from. */
+  place?: AddonPlace
   /** Of the native engine, from the most portable to the fastest. */
   instructionSets: InstructionSetInfo[]
   /** Engine `acl`, where it was built. */
   library?: LibraryInfo
 }
+
+/** Where addons are looked for: the folder that the variable names, and nowhere else; else what was built here; else what was installed. */
+export type AddonPlace = 'INTATTN_ADDONS' | 'local build' | 'platform package'
 
 /** The ComputeLibrary in engine `acl`. */
 export interface LibraryInfo {

@@ -2,9 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
-import { computeLibraryInfo, loadComputeLibrary, type Surroundings } from '../src/compute-library.js'
+import type { Addon } from '../src/addons/interface.js'
+import { findAddon, loadAddon } from '../src/addons/load.js'
+import type { Surroundings } from '../src/addons/surroundings.js'
 import { Attention, engines, float64Attention, indexSoftmax, LoaderError, pipelines, quantize } from '../src/index.js'
-import type { Addon } from '../src/native.js'
 import { NativeSession } from '../src/native-session.js'
 import { readOptions, resolveOptions } from '../src/options.js'
 import { checkProblem } from '../src/problem.js'
@@ -21,76 +22,106 @@ const options = { heads: 1, headDim: 8 }
 describe('what engine acl needs is checked before its binary is loaded', () => {
   const root = mkdtempSync(join(tmpdir(), 'intattn-acl-'))
   afterAll(() => rmSync(root, { recursive: true }))
-  const facts = {
-    version: '1.0',
-    target: 'linux-arm64',
+  const addon = {
+    engine: 'acl',
+    file: 'intattn_acl.node',
     cpu: 'armv8.6-a',
+    computeLibrary: '24.11',
     requiredFeatures: ['asimd', 'asimddp', 'i8mm', 'bf16'],
   }
+  const facts = { version: '1.0.0', platform: 'linux-arm64', addons: [addon] }
+  const file = (name: string) => expect.stringMatching(`[/\\\\]${name.replaceAll('.', '\\.')}$`)
   let folders = 0
 
   /** A folder with an addon that would tell if it were loaded. */
-  function built(description: unknown, addon = "process.emitWarning('loaded')"): string {
+  function built(manifest: unknown): string {
     const folder = join(root, `${folders++}`)
     mkdirSync(folder)
-    writeFileSync(join(folder, 'intattn_acl.node'), addon)
-    if (description !== undefined) {
-      writeFileSync(
-        join(folder, 'intattn_acl.json'),
-        typeof description === 'string' ? description : JSON.stringify(description),
-      )
+    writeFileSync(join(folder, 'intattn_acl.node'), "process.emitWarning('loaded')")
+    if (manifest !== undefined) {
+      writeFileSync(join(folder, 'addons.json'), typeof manifest === 'string' ? manifest : JSON.stringify(manifest))
     }
     return folder
   }
-  async function refusal(here: Partial<Surroundings>): Promise<LoaderError> {
-    const surroundings = { folder: built(facts), platform: 'linux-arm64', features: facts.requiredFeatures, ...here }
+  interface Machine {
+    folder?: string
+    platform?: string
+    features?: readonly string[]
+  }
+  const surroundings = ({ folder = built(facts), platform = 'linux-arm64' }: Machine): Surroundings => ({
+    version: '1.0.0',
+    isCheckout: true,
+    platform,
+    system: () => undefined,
+    places: [{ name: 'local build', folder, path: folder }],
+  })
+  async function refusal(machine: Machine): Promise<LoaderError> {
+    const here = surroundings(machine)
+    const { features = addon.requiredFeatures } = machine
     const warnings = vi.spyOn(process, 'emitWarning')
-    const error = expectTyped(await errorOf(() => loadComputeLibrary(surroundings)), 'UNAVAILABLE', 'engine')
+    const error = expectTyped(await errorOf(() => loadAddon('acl', here, features)), 'UNAVAILABLE', 'engine')
     expect(error).toBeInstanceOf(LoaderError)
     expect(warnings).not.toHaveBeenCalled()
     const loaderError = error as LoaderError
-    expect(loaderError).toMatchObject({ engine: 'acl', platform: surroundings.platform })
-    expect(loaderError.detectedFeatures).toEqual(surroundings.features)
+    expect(loaderError).toMatchObject({ engine: 'acl', platform: here.platform })
+    expect(loaderError.detectedFeatures).toEqual(features)
     expect(loaderError.remedies.at(-1)).toContain("engine 'native'")
-    const [{ path, reason }] = loaderError.tried as [{ path: string; reason: string }]
-    expect(path).toBe(join(surroundings.folder, 'intattn_acl.node'))
+    expect(loaderError.tried).toHaveLength(1)
     // What is listed and what is thrown agree, but for what only loading can tell.
-    const { reason: listed } = computeLibraryInfo(surroundings)
-    if (listed !== undefined) expect(reason).toBe(listed)
+    const { reason: listed } = findAddon('acl', here, features)
+    if (listed !== undefined) expect(loaderError.tried[0]!.reason).toBe(listed)
     return loaderError
   }
   afterEach(() => vi.restoreAllMocks())
 
   test.each(['linux-x64', 'darwin-x64', 'win32-ia32'])('a machine that is not arm64: %s', async (platform) => {
-    const { tried } = await refusal({ platform, features: ['avx2'] })
+    const { tried, remedies } = await refusal({ platform, features: ['avx2'] })
     expect(tried[0]!.reason).toBe(`ComputeLibrary runs on arm64, and this is ${platform}`)
+    expect(remedies).toHaveLength(1)
   })
 
   test('nothing built', async () => {
     const { tried, remedies } = await refusal({ folder: join(root, 'nowhere') })
-    expect(tried[0]!.reason).toMatch(/^not built: no .*intattn_acl\.json$/)
+    expect(tried).toEqual([{ path: file('addons.json'), reason: 'no such file' }])
     expect(remedies[0]).toContain('nx run acl:build')
   })
 
   test('half of it built', async () => {
     const { tried } = await refusal({ folder: built(undefined) })
-    expect(tried[0]!.reason).toMatch(/^not built: no .*intattn_acl\.json$/)
+    expect(tried).toEqual([{ path: file('addons.json'), reason: 'no such file' }])
     const folder = built(facts)
     rmSync(join(folder, 'intattn_acl.node'))
     const { tried: other } = await refusal({ folder })
-    expect(other[0]!.reason).toMatch(/^not built: no .*intattn_acl\.node$/)
+    expect(other).toEqual([{ path: file('intattn_acl.node'), reason: 'no such file' }])
+  })
+
+  test('built without ComputeLibrary', async () => {
+    const native = { engine: 'native', file: 'intattn.node', requiredFeatures: [] }
+    const { tried, remedies } = await refusal({ folder: built({ ...facts, addons: [native] }) })
+    expect(tried[0]!.reason).toBe("no addon of engine 'acl'")
+    expect(remedies[0]).toMatch(/^build it with .*nx run acl:build/)
   })
 
   test.each([
     ['no JSON', '{', /JSON/],
-    ['nothing in it', {}, /expected version, target and cpu$/],
+    ['nothing in it', {}, /^version: expected/],
     ['no object', 'null', /null/],
-    ['features that are no list', { ...facts, requiredFeatures: 'i8mm' }, /expected requiredFeatures$/],
-    ['features that are no names', { ...facts, requiredFeatures: [1] }, /expected requiredFeatures$/],
-  ])('a description that is not understood: %s', async (_, description, reason) => {
-    const { tried, remedies } = await refusal({ folder: built(description) })
-    expect(tried[0]!.reason).toMatch(reason)
-    expect(tried[0]!.reason).toContain('intattn_acl.json')
+    [
+      'features that are no list',
+      { ...addon, requiredFeatures: 'i8mm' },
+      /^addons\[0\]\.requiredFeatures: expected a list/,
+    ],
+    [
+      'features that are no names',
+      { ...addon, requiredFeatures: [1] },
+      /^addons\[0\]\.requiredFeatures\[0\]: expected/,
+    ],
+    ['no CPU', { ...addon, cpu: undefined }, /^addons\[0\]\.cpu: expected/],
+  ])('a description that is not understood: %s', async (_, described, reason) => {
+    const manifest =
+      described instanceof Object && 'engine' in described ? { ...facts, addons: [described] } : described
+    const { tried, remedies } = await refusal({ folder: built(manifest) })
+    expect(tried).toEqual([{ path: file('addons.json'), reason: expect.stringMatching(reason) }])
     expect(remedies[0]).toContain('rebuild it')
   })
 
@@ -102,12 +133,12 @@ describe('what engine acl needs is checked before its binary is loaded', () => {
   test('a CPU without features the code uses: it never runs', async () => {
     const { tried, requiredFeatures, remedies } = await refusal({ features: ['asimd', 'asimdhp', 'asimddp'] })
     expect(tried[0]!.reason).toBe('built for armv8.6-a, and this CPU lacks i8mm, bf16')
-    expect(requiredFeatures).toEqual(facts.requiredFeatures)
+    expect(requiredFeatures).toEqual(addon.requiredFeatures)
     expect(remedies[0]).toContain('--cpu armv8.2-a')
   })
 
   test('a Mac without features has no build to fall back on but the native engine', async () => {
-    const mac = { ...facts, target: 'darwin-arm64', cpu: 'apple-m2' }
+    const mac = { ...facts, platform: 'darwin-arm64', addons: [{ ...addon, cpu: 'apple-m2' }] }
     const { remedies } = await refusal({ folder: built(mac), platform: 'darwin-arm64', features: ['asimd'] })
     expect(remedies).toHaveLength(1)
   })
@@ -120,11 +151,14 @@ describe('what engine acl needs is checked before its binary is loaded', () => {
   })
 
   test('what it was built for is listed, also where it cannot run', () => {
-    const { version, target, cpu, requiredFeatures } = facts
-    const library = { version, target, cpu, requires: requiredFeatures }
-    const folder = built(facts)
-    expect(computeLibraryInfo({ folder, platform: 'linux-arm64', features: requiredFeatures })).toEqual({ library })
-    expect(computeLibraryInfo({ folder, platform: 'linux-arm64', features: [] }).library).toEqual(library)
+    const { computeLibrary, cpu, requiredFeatures } = addon
+    const library = { version: computeLibrary, target: 'linux-arm64', cpu, requires: requiredFeatures }
+    const here = surroundings({})
+    const found = findAddon('acl', here, requiredFeatures)
+    expect(found).toMatchObject({ place: 'local build', entry: { library } })
+    expect(found.reason).toBeUndefined()
+    expect(findAddon('acl', here, [])).toMatchObject({ entry: { library }, reason: expect.stringContaining('lacks') })
+    expect(findAddon('acl', surroundings({ platform: 'darwin-arm64' }), [])).toMatchObject({ entry: { library } })
   })
 })
 

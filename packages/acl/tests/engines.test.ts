@@ -1,12 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
-import { engines, instructionSets, LoaderError } from '../src/index.js'
-import { type Addon, callAddon, loadAddon } from '../src/native.js'
+import { describe, expect, test } from 'vitest'
+import { callAddon } from '../src/addons/call.js'
+import type { Addon } from '../src/addons/interface.js'
+import { engines, instructionSets } from '../src/index.js'
 import { compiledApi } from './support/compile.js'
 import { threadedEngines } from './support/engines.js'
 import { errorOf, expectTyped } from './support/errors.js'
@@ -20,7 +18,7 @@ describe('engines', () => {
     expect(acl!.name).toBe('acl')
     expect(acl!.reason === undefined).toBe(acl!.available)
     expect(reference).toEqual({ name: 'reference', available: true, instructionSets: [] })
-    expect(native).toMatchObject({ name: 'native', available: true })
+    expect(native).toMatchObject({ name: 'native', available: true, place: 'local build' })
     const names = native!.instructionSets.map(({ name }) => name)
     expect(names).toEqual(instructionSets)
     for (const { available, compiled, reason } of native!.instructionSets) {
@@ -31,59 +29,6 @@ describe('engines', () => {
 
   test('the scalar instruction set runs everywhere', () => {
     expect(engines()[0]!.instructionSets[0]).toEqual({ name: 'scalar', compiled: true, available: true, requires: '' })
-  })
-})
-
-describe('an addon that does not load', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'intattn-'))
-  afterAll(() => rmSync(folder, { recursive: true }))
-
-  test('every file tried is listed with its reason, and what to do', async () => {
-    const broken = join(folder, 'broken.node')
-    writeFileSync(broken, 'not a shared library')
-    const missing = join(folder, 'missing.node')
-    const error = expectTyped(await errorOf(() => loadAddon([missing, broken])), 'UNAVAILABLE', 'engine') as LoaderError
-    expect(error).toBeInstanceOf(LoaderError)
-    expect(error.engine).toBe('native')
-    expect(error.platform).toBe(`${process.platform}-${process.arch}`)
-    expect(error.tried.map(({ path }) => path)).toEqual([missing, broken])
-    expect(error.tried[0]!.reason).toBe('no such file')
-    expect(error.remedies.join()).toContain('npm run build')
-    expect(error.message).toContain(broken)
-    expect(error.cause).toBeInstanceOf(Error)
-    if (process.platform === 'linux') expect(error.detectedFeatures.length).toBeGreaterThan(0)
-  })
-
-  test('built before the interface changed', async () => {
-    const stale = join(folder, 'stale.cjs')
-    writeFileSync(stale, 'module.exports = { interfaceVersion: 0, instructionSets() {} }')
-    const ancient = join(folder, 'ancient.cjs')
-    writeFileSync(ancient, 'module.exports = {}')
-    const error = expectTyped(await errorOf(() => loadAddon([stale, ancient])), 'UNAVAILABLE', 'engine') as LoaderError
-    for (const { reason } of error.tried) expect(reason).toContain('built for interface 0')
-    expect(error.remedies[0]).toContain('npm run build')
-  })
-
-  test('without the addon, the reference engine works if asked for, and nothing else', () => {
-    const orphan = join(folder, 'orphan.mjs')
-    writeFileSync(
-      orphan,
-      `import { readFileSync } from 'node:fs'
-       const source = readFileSync(new URL(${JSON.stringify(compiledApi.href)}), 'utf8')
-       const { Attention, engines, LoaderError } = await import('data:text/javascript,' + encodeURIComponent(
-         source.replaceAll('import.meta.url', ${JSON.stringify(JSON.stringify(`file://${folder}/api.mjs`))})))
-       const options = { heads: 1, headDim: 1 }
-       try { new Attention(options) } catch (error) {
-         if (!(error instanceof LoaderError)) throw error
-         console.log(error.tried[0].reason)
-       }
-       console.log(new Attention({ ...options, engine: 'reference' }).engine)
-       const [native, , reference] = engines()
-       console.log([native.available, native.reason.includes('no such file'), reference.available].join(' '))`,
-    )
-    const { stdout, stderr } = spawnSync(process.execPath, [orphan], { encoding: 'utf8', env: environment })
-    expect(stderr).toBe('')
-    expect(stdout).toBe('no such file\nreference\nfalse true true\n')
   })
 })
 

@@ -1,12 +1,7 @@
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
-import type { NumericArray } from './buffers.js'
-import { cpuFeatures } from './cpu-features.js'
-import { IntAttnError, LoaderError } from './errors.js'
-import type { Scope } from './scopes.js'
-import type { ResolvedTable } from './table.js'
-import type { Intermediates, Normalization } from './types.js'
+import type { NumericArray } from '../buffers.js'
+import type { Scope } from '../scopes.js'
+import type { ResolvedTable } from '../table.js'
+import type { Intermediates, Normalization } from '../types.js'
 
 /** Counts changes of this interface, so that an addon built before one is not mistaken for its successor; `addon.cc` has the same. */
 export const interfaceVersion = 2
@@ -126,76 +121,3 @@ export interface NativeAttention {
   /** Frees the working memory, after the run under way if there is one. */
   dispose(): void
 }
-
-const addonPath = fileURLToPath(new URL('../build/Release/intattn.node', import.meta.url))
-let loaded: Addon | undefined
-
-/** The addon; loaded once per thread. Throws a {@link LoaderError}. */
-export function native(): Addon {
-  loaded ??= loadAddon([addonPath])
-  return loaded
-}
-
-/** The native engine, of the first of the files that loads. */
-export function loadAddon(paths: readonly string[]): Addon {
-  const { addon, tried, cause } = firstAddon(paths)
-  if (addon) return addon
-  const build =
-    cause === undefined
-      ? 'build it with `npm run build` at the root of the repository (needs CMake and a C++17 compiler)'
-      : `rebuild it for ${platform} on this machine with \`npm run build\` at the root of the repository`
-  throw new LoaderError(
-    {
-      engine: 'native',
-      platform,
-      detectedFeatures: cpuFeatures() ?? [],
-      requiredFeatures: [],
-      tried,
-      remedies: [build, "ask for engine 'reference' by option or by INTATTN_ENGINE (slow)"],
-    },
-    cause === undefined ? undefined : { cause },
-  )
-}
-
-/** As in `process.platform` and `process.arch`. */
-export const platform = `${process.platform}-${process.arch}`
-
-/** The first file that is an addon of this interface; what became of the files before it, and the first error among them. */
-export function firstAddon(paths: readonly string[]): {
-  addon?: Addon
-  tried: { path: string; reason: string }[]
-  cause?: unknown
-} {
-  const require = createRequire(import.meta.url)
-  const tried: { path: string; reason: string }[] = []
-  let cause: unknown
-  for (const path of paths) {
-    if (!existsSync(path)) {
-      tried.push({ path, reason: 'no such file' })
-      continue
-    }
-    try {
-      const addon = require(path) as Partial<Addon>
-      if (addon.interfaceVersion === interfaceVersion) return { addon: addon as Addon, tried }
-      throw new Error(`built for interface ${addon.interfaceVersion ?? 0}, expected ${interfaceVersion}`)
-    } catch (error) {
-      cause ??= error
-      tried.push({ path, reason: firstLine(error) })
-    }
-  }
-  return { tried, cause }
-}
-
-/** Runs a call of the addon; what its own checks object to, if TypeScript's let it through, becomes an {@link IntAttnError}. */
-export function callAddon<T>(call: () => T): T {
-  try {
-    return call()
-  } catch (cause) {
-    const received = firstLine(cause)
-    const expected = 'arguments that the addon takes'
-    throw new IntAttnError({ code: 'INVALID_ARGUMENT', argument: 'inputs', expected, received }, { cause })
-  }
-}
-
-export const firstLine = (error: unknown): string =>
-  String(error instanceof Error ? error.message : error).split('\n')[0]!

@@ -1,0 +1,357 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { type DoctorReport, engines } from '../src/index.js'
+import { compileLibrary, noCompiler } from './support/compiler.js'
+import { describeUnlessEmulated } from './support/emulation.js'
+import {
+  type Circumstances,
+  machines,
+  manifest,
+  nativeEntry,
+  Project,
+  platform,
+  pretended,
+  version,
+} from './support/project.js'
+
+let project: Project | undefined
+afterEach(() => project?.remove())
+
+function created(): Project {
+  project = new Project()
+  return project
+}
+
+/** Emulated, a process takes many seconds. */
+const patient = ['--timeout', '100']
+
+/** Makes the program itself, unlike the processes it starts, unable to load a binary. */
+const guard = "if (!process.send) process.dlopen = () => { throw new Error('loaded by doctor itself') }\n"
+
+function examined(project: Project, { env = {}, machine = '' }: Circumstances = {}, ...args: string[]): DoctorReport {
+  const { status, signal, stdout, stderr } = project.doctor(['doctor', '--json', ...patient, ...args], {
+    env,
+    machine: guard + machine,
+  })
+  expect({ signal, stderr }).toEqual({ signal: null, stderr: '' })
+  const report: DoctorReport = JSON.parse(stdout)
+  expect(status).toBe(report.default.works ? 0 : 1)
+  expect(report.remedies.length > 0).toBe(!report.default.works)
+  return report
+}
+
+/** The first addon of the last place. */
+const lastAddon = ({ places }: DoctorReport) => places.at(-1)!.addons[0]
+
+function readable(project: Project, circumstances: Circumstances = {}): string {
+  const { stdout, stderr } = project.doctor(['doctor', ...patient], circumstances)
+  expect(stderr).toBe('')
+  // A path is a word, and words are not broken.
+  for (const line of stdout.split('\n'))
+    if (line.trim().includes(' ')) expect(line.length, line).toBeLessThanOrEqual(96)
+  expect(stdout).not.toMatch(/[^\P{C}\n]/u)
+  return stdout.replaceAll(/\s+/g, ' ')
+}
+
+const [native] = engines()
+const sets = native!.instructionSets.filter(({ available }) => available).map(({ name }) => name)
+
+describe('doctor', () => {
+  test('tells what is used where all is well', () => {
+    const project = created()
+    project.platformPackage()
+    const report = examined(project)
+    expect(report).toMatchObject({
+      version,
+      platform,
+      node: process.version,
+      environment: { INTATTN_ENGINE: null, INTATTN_ISA: null, INTATTN_ADDONS: null },
+      default: { works: true, engine: 'native', isa: sets.at(-1), place: 'platform package' },
+      remedies: [],
+    })
+    expect(report.cpuFeatures.length).toBeGreaterThan(0)
+    if (process.platform === 'linux') expect(report.system).toEqual({ name: 'glibc', version: expect.any(String) })
+    const [build, installed] = report.places
+    expect(build).toMatchObject({ place: 'local build', reason: 'no such file', addons: [] })
+    expect(installed!.reason).toBeUndefined()
+    expect(installed!.addons).toEqual([{ ...nativeEntry, verdict: 'works', instructionSets: sets }])
+    const text = readable(project)
+    for (const part of [
+      version,
+      platform,
+      process.version,
+      report.cpuFeatures.join(' '),
+      `works with ${sets.join(', ')}`,
+    ]) {
+      expect(text).toContain(part)
+    }
+    expect(text).toContain(`Default: engine native with ${sets.at(-1)} (platform package), which works`)
+    expect(text).not.toContain('What to do')
+  })
+})
+
+describeUnlessEmulated('doctor, where all is not well,', () => {
+  test('tells what is missing, and how to get it', () => {
+    const report = examined(created())
+    expect(report.default).toEqual({ works: false, reason: expect.stringContaining('not installed') })
+    expect(report.places.map(({ reason }) => reason)).toEqual(['no such file', 'not installed'])
+    expect(report.remedies.join()).toContain(`npm install --save-optional @intattn/acl-${platform}@${version}`)
+    const text = readable(project!)
+    for (const part of ['not installed', 'Default: none', 'What to do:', ...report.remedies])
+      expect(text).toContain(part)
+  })
+
+  test('looks nowhere else than where INTATTN_ADDONS says', () => {
+    const project = created()
+    project.platformPackage()
+    const env = { INTATTN_ADDONS: join(project.root, 'nowhere') }
+    const { places, environment, remedies } = examined(project, { env })
+    expect(environment).toMatchObject(env)
+    expect(places).toEqual([
+      { place: 'INTATTN_ADDONS', path: join(env.INTATTN_ADDONS, 'addons.json'), reason: 'no such file', addons: [] },
+    ])
+    expect(remedies[0]).toContain('unset it')
+    project.addons('here')
+    expect(examined(project, { env: { INTATTN_ADDONS: 'here' } }).default.place).toBe('INTATTN_ADDONS')
+  })
+
+  test('goes on where the loader does: an addon that does not load is followed by the next', () => {
+    const project = created()
+    project.localBuild(manifest(), { 'intattn.node': 'not a shared library' })
+    project.platformPackage()
+    const { places, default: byDefault } = examined(project)
+    expect(places[0]!.addons[0]).toMatchObject({ verdict: 'refused', reason: expect.stringMatching(/\w/) })
+    expect(places[1]!.addons[0]).toMatchObject({ verdict: 'works' })
+    expect(byDefault).toMatchObject({ works: true, place: 'platform package' })
+    expect(readable(project)).toContain('does not load: ')
+  })
+
+  test.each([
+    ['another version', manifest([], { version: '99.0.0' }), 'of version 99.0.0'],
+    ['another platform', manifest([], { platform: 'linux-s390x' }), 'built for linux-s390x'],
+    ['another system', manifest([], { system: { name: 'glibc', version: '2.99' } }), 'built for glibc 2.99'],
+    ['a damaged addons.json', '{', 'JSON'],
+  ])('tells of %s', (_, content, reason) => {
+    const project = created()
+    project.platformPackage(content)
+    const report = examined(project)
+    expect(report.places[1]).toMatchObject({ reason: expect.stringContaining(reason), addons: [] })
+    expect(report.default.reason).toContain(reason)
+  })
+
+  test('does not load what this CPU cannot run', () => {
+    const project = created()
+    project.platformPackage(
+      manifest([{ ...nativeEntry, file: 'future.cjs', requiredFeatures: ['telepathy'] }, nativeEntry]),
+    )
+    project.write(`node_modules/@intattn/acl-${platform}/future.cjs`, 'process.exit(7)')
+    const { places, default: byDefault } = examined(project)
+    expect(places[1]!.addons.map(({ verdict }) => verdict)).toEqual(['unfit', 'works'])
+    expect(places[1]!.addons[0]!.reason).toBe('this CPU lacks telepathy')
+    expect(byDefault.works).toBe(true)
+  })
+
+  test('asks the native engine for what the addons of engine acl need', () => {
+    const target = 'linux-arm64'
+    const project = created()
+    const library = (cpu: string, feature: string) => ({
+      engine: 'acl',
+      file: `${cpu}.cjs`,
+      cpu,
+      computeLibrary: '24.11',
+      requiredFeatures: [feature],
+    })
+    project.platformPackage(
+      manifest([library('b', 'i8mm'), library('a', 'asimdhp'), { ...nativeEntry, file: 'native.cjs' }], {
+        platform: target,
+      }),
+      {
+        'native.cjs': pretended(
+          "cpuFeatures: () => ['asimdhp'], instructionSets: () => [], bestInstructionSet: () => 'scalar'",
+        ),
+        'a.cjs': pretended(
+          "bestInstructionSet: () => 'scalar', Attention: class { runSync() { return 'no luck' } dispose() {} }",
+        ),
+        'b.cjs': 'process.exit(7)',
+      },
+      target,
+    )
+    const { cpuFeatures, places } = examined(project, { machine: machines.platform(target) })
+    expect(cpuFeatures).toEqual(['asimdhp'])
+    expect(places[1]!.addons).toMatchObject([
+      { engine: 'native', verdict: 'works' },
+      { engine: 'acl', verdict: 'unfit', reason: 'built for b, and this CPU lacks i8mm' },
+      { engine: 'acl', verdict: 'wrong', reason: expect.stringContaining('no luck'), library: { cpu: 'a' } },
+    ])
+  })
+
+  test('finds wrong integers', () => {
+    const project = created()
+    const folder = project.platformPackage(manifest([{ ...nativeEntry, file: 'wrong.cjs' }]))
+    project.write(
+      `node_modules/@intattn/acl-${platform}/wrong.cjs`,
+      `const addon = require(${JSON.stringify(join(folder, 'intattn.node'))})
+       module.exports = { ...addon, Attention: class extends addon.Attention {
+         runSync(...args) {
+           const status = super.runSync(...args)
+           args[11].scores[17] += 1
+           return status
+         }
+       } }`,
+    )
+    const report = examined(project)
+    expect(lastAddon(report)).toMatchObject({
+      verdict: 'wrong',
+      reason: expect.stringMatching(/^scalar: scores\[17\] is /),
+    })
+    expect(report.default).toMatchObject({
+      works: false,
+      engine: 'native',
+      reason: expect.stringContaining('scores[17]'),
+    })
+    expect(report.remedies[0]).toContain('INTATTN_ISA=scalar')
+    expect(report.remedies[1]).toMatch(/^remove .* install it again$/)
+    expect(readable(project)).toContain('which does not work: scores[17] is ')
+  })
+
+  test('finds an addon that lacks half of its functions', () => {
+    const project = created()
+    project.platformPackage(manifest([{ ...nativeEntry, file: 'half.cjs' }]), { 'half.cjs': pretended('') })
+    expect(lastAddon(examined(project))).toMatchObject({ verdict: 'wrong', reason: expect.stringMatching(/function/) })
+  })
+
+  test.each([
+    ['INTATTN_ENGINE', 'cuda'],
+    ['INTATTN_ISA', 'mmx'],
+    ['INTATTN_ISA', sets.includes('scalar') && process.arch === 'arm64' ? 'avx2' : 'neon-i8mm'],
+  ])('tells of %s=%s', (variable, value) => {
+    const project = created()
+    project.platformPackage()
+    const report = examined(project, { env: { [variable]: value } })
+    expect(report.environment).toMatchObject({ [variable]: value })
+    expect(report.default).toEqual({ works: false, reason: expect.stringContaining(`${variable}: expected`) })
+    expect(report.remedies).toEqual([`correct ${variable} or unset it`])
+    expect(lastAddon(report)).toMatchObject({ verdict: 'works' })
+  })
+
+  test('takes the engine and instruction set that the environment asks for', () => {
+    const project = created()
+    const reference = { env: { INTATTN_ENGINE: 'reference' } }
+    expect(examined(project, reference).default).toEqual({ works: true, engine: 'reference' })
+    project.platformPackage()
+    expect(examined(project, { env: { INTATTN_ISA: 'scalar' } }).default).toMatchObject({ works: true, isa: 'scalar' })
+  })
+
+  test.each(['linux-riscv64', 'win32-x64'])('on %s', (name) => {
+    const { places, remedies } = examined(created(), { machine: machines.platform(name) })
+    expect(places[1]).toMatchObject({ path: `@intattn/acl-${name}`, reason: 'not published' })
+    expect(remedies.join()).toContain('darwin-arm64, linux-arm64, linux-x64')
+  })
+
+  test('on a system without glibc', () => {
+    const project = created()
+    const machine = machines.platform('linux-x64') + machines.musl
+    project.platformPackage(
+      manifest([], { platform: 'linux-x64', system: { name: 'glibc', version: '2.28' } }),
+      {},
+      'linux-x64',
+    )
+    const { system, places } = examined(project, { machine })
+    expect(system).toBeNull()
+    expect(places[1]!.reason).toBe("built for glibc 2.28, and this system's C library is musl or unknown")
+    expect(readable(project, { machine })).toContain('musl or unknown')
+  })
+})
+
+describeUnlessEmulated(`an addon that ends the process${noCompiler}`, () => {
+  /** A project whose platform package does this when it is loaded. */
+  function ending(onLoad: string): Project {
+    const project = created()
+    project.platformPackage(manifest(), {})
+    compileLibrary(project, `node_modules/@intattn/acl-${platform}/intattn.node`, onLoad)
+    return project
+  }
+
+  test.skipIf(noCompiler).each([
+    ['SIGILL', 'raise(SIGILL);', /^ended by SIGILL while loading: this CPU lacks an instruction it uses$/],
+    ['SIGKILL', 'raise(SIGKILL);', /^ended by SIGKILL while loading: (memory|macOS)/],
+    ['SIGSEGV', 'raise(SIGSEGV);', /^ended by SIGSEGV while loading: /],
+    ['an exit code', '_exit(3);', /^ended by exit code 3 while loading$/],
+    ['last words', 'write(2, "out of luck\\n", 12); _exit(3);', /^ended by exit code 3 while loading: out of luck$/],
+    ['exit code 0', '_exit(0);', /^ended by exit code 0 while loading$/],
+  ])('by %s', (_, onLoad, reason) => {
+    const project = ending(onLoad)
+    const report = examined(project)
+    expect(lastAddon(report)).toMatchObject({ verdict: 'crashed', reason: expect.stringMatching(reason) })
+    expect(report.default).toEqual({ works: false, reason: expect.stringMatching(reason) })
+    expect(report.remedies.join('\n')).toMatch(/remove .* and install it again/)
+    expect(report.remedies.at(-1)).toContain("engine 'reference'")
+  })
+
+  test.skipIf(noCompiler)('or never comes back, is given up after the time limit', () => {
+    const report = examined(ending('for (;;) pause();'), {}, '--timeout', '3.5')
+    expect(lastAddon(report)).toMatchObject({ verdict: 'hung', reason: 'was still loading after 3.5 s' })
+    expect(report.default).toMatchObject({ works: false, reason: 'was still loading after 3.5 s' })
+    expect(report.remedies[0]).toContain('--timeout')
+  })
+
+  test.skipIf(noCompiler)('or leaves a process behind that holds on to its streams, is not waited for', () => {
+    const project = ending('if (fork() == 0) sleep(60); else for (;;) pause();')
+    const start = performance.now()
+    expect(lastAddon(examined(project, {}, '--timeout', '3.5'))).toMatchObject({ verdict: 'hung' })
+    expect(performance.now() - start).toBeLessThan(45_000)
+  })
+
+  test.skipIf(noCompiler)('while a later place would work: the loader never gets there', () => {
+    const project = ending('raise(SIGILL);')
+    const folder = 'node_modules/@intattn/acl/build/Release'
+    project.localBuild(manifest(), {})
+    compileLibrary(project, `${folder}/intattn.node`, 'raise(SIGILL);')
+    project.platformPackage()
+    const report = examined(project)
+    expect(report.places.map(({ addons }) => addons[0]!.verdict)).toEqual(['crashed', 'works'])
+    expect(report.default.works).toBe(false)
+    expect(report.remedies.join()).toContain('rebuild it')
+  })
+})
+
+describeUnlessEmulated('the command line', () => {
+  test('helps', () => {
+    const project = created()
+    for (const args of [['--help'], ['-h'], ['doctor', '--help']]) {
+      const { status, stdout, stderr } = project.doctor(args)
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+      for (const word of ['doctor', '--json', '--timeout']) expect(stdout).toContain(word)
+    }
+    expect(project.doctor(['--version'])).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
+  test.each([
+    [[], "received ''"],
+    [['doktor'], "received 'doktor'"],
+    [['doctor', 'again'], "received 'doctor again'"],
+    [['doctor', '--jsno'], '--jsno'],
+    [['doctor', '--timeout', 'soon'], "received 'soon'"],
+    [['doctor', '--timeout', ''], "received ''"],
+    [['doctor', '--timeout=-1'], "received '-1'"],
+    [['doctor', '--timeout=Infinity'], "received 'Infinity'"],
+    [['doctor', '--timeout'], '--timeout'],
+    [['doctor', '--json=yes'], '--json'],
+  ])('%j is wrong', (args, message) => {
+    const { status, stdout, stderr } = created().doctor(args)
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+    expect(stderr.split('\n')[0]).toMatch(/^intattn: /)
+    expect(stderr.split('\n')[0]).toContain(message)
+    expect(stderr).toContain('Usage: intattn doctor')
+  })
+
+  test('is the only program of the package, so that npx finds it', () => {
+    const project = created()
+    const { stdout } = project.run(`import { createRequire } from 'node:module'
+      console.log(JSON.stringify(createRequire(import.meta.url)('@intattn/acl/package.json').bin))`)
+    const programs: Record<string, string> = JSON.parse(stdout)
+    expect(Object.keys(programs)).toEqual(['intattn'])
+    expect(existsSync(join(project.package, programs.intattn!))).toBe(true)
+  })
+})

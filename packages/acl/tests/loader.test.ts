@@ -1,0 +1,447 @@
+import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import type { EngineInfo, EngineName, LoaderErrorDetails } from '../src/index.js'
+import { describeUnlessEmulated } from './support/emulation.js'
+import {
+  type Circumstances,
+  machines,
+  manifest,
+  nativeEntry,
+  Project,
+  platform,
+  pretended,
+  version,
+} from './support/project.js'
+
+let project: Project | undefined
+afterEach(() => project?.remove())
+
+function created(store?: string): Project {
+  project = new Project(store)
+  return project
+}
+
+/** What a program sees that asks for an engine. */
+interface Seen {
+  engine?: EngineName
+  isa?: string
+  engines: EngineInfo[]
+  error?: LoaderErrorDetails & { message: string; hasCause: boolean }
+}
+
+function ask(project: Project, circumstances?: Circumstances, engine?: EngineName): Seen {
+  const code = `import { Attention, engines, LoaderError } from '@intattn/acl'
+    const seen = {}
+    try {
+      const { engine, isa } = new Attention({ heads: 1, headDim: 8, engine: ${JSON.stringify(engine)} })
+      Object.assign(seen, { engine, isa })
+    } catch (error) {
+      if (!(error instanceof LoaderError)) throw error
+      seen.error = { ...error, message: error.message, hasCause: error.cause !== undefined }
+    }
+    console.log(JSON.stringify({ ...seen, engines: engines() }))`
+  const { status, signal, stdout, stderr } = project.run(code, circumstances)
+  expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
+  return JSON.parse(stdout)
+}
+
+function refusal(project: Project, circumstances?: Circumstances, engine?: EngineName): NonNullable<Seen['error']> {
+  const { error, engines } = ask(project, circumstances, engine)
+  if (!error) return expect.fail('an engine was loaded')
+  expect(error).toMatchObject({ code: 'UNAVAILABLE', argument: 'engine', engine: engine ?? 'native' })
+  expect(error.message).not.toMatch(/\p{C}/u)
+  expect(error.tried.length).toBeGreaterThan(0)
+  for (const { path, reason } of error.tried) {
+    expect(error.message).toContain(`${path} (${reason})`.replace(/[\s\p{C}]+/gu, ' '))
+  }
+  for (const remedy of error.remedies) expect(error.message).toContain(remedy)
+  const listed = engines.find(({ name }) => name === error.engine)!
+  expect(listed.available).toBe(false)
+  expect(listed.place).toBeUndefined()
+  return error
+}
+
+const placeOf = ({ engines, error }: Seen) => error?.message ?? engines[0]!.place
+
+describe('the first place that has the addon', () => {
+  test('is the platform package in an installed project', () => {
+    const project = created()
+    project.platformPackage()
+    const seen = ask(project)
+    expect(placeOf(seen)).toBe('platform package')
+    expect(seen).toMatchObject({ engine: 'native' })
+    expect(seen.isa).toMatch(/\w/)
+  })
+
+  test('is the local build where there is one', () => {
+    const project = created()
+    project.platformPackage()
+    project.localBuild()
+    expect(placeOf(ask(project))).toBe('local build')
+  })
+
+  test('may be the second, when the first does not load', () => {
+    const project = created()
+    project.platformPackage()
+    project.localBuild(manifest(), { 'intattn.node': 'not a shared library' })
+    expect(placeOf(ask(project))).toBe('platform package')
+  })
+
+  test('is found where pnpm puts it: beside the package, not above the program', () => {
+    const project = created('.pnpm/@intattn+acl/node_modules/@intattn/acl')
+    mkdirSync(join(project.root, 'node_modules/@intattn'))
+    symlinkSync(project.package, join(project.root, 'node_modules/@intattn/acl'))
+    const store = 'node_modules/.pnpm/platform'
+    project.addons(store)
+    project.write(`${store}/package.json`, { name: `@intattn/acl-${platform}`, version })
+    symlinkSync(join(project.root, store), `${project.package}-${platform}`)
+    expect(placeOf(ask(project))).toBe('platform package')
+  })
+
+  test('is looked for once', () => {
+    const project = created()
+    project.platformPackage()
+    const { stdout, stderr } = project.run(`import { Attention } from '@intattn/acl'
+      for (const INTATTN_ADDONS of ['', 'nowhere']) {
+        process.env.INTATTN_ADDONS = INTATTN_ADDONS
+        console.log(new Attention({ heads: 1, headDim: 8 }).engine)
+      }`)
+    expect({ stdout, stderr }).toEqual({ stdout: 'native\nnative\n', stderr: '' })
+  })
+
+  test('is found by a worker thread too', () => {
+    const project = created()
+    project.platformPackage()
+    const { stdout, stderr } = project.run(`import { Worker, isMainThread } from 'node:worker_threads'
+      import { fileURLToPath } from 'node:url'
+      import { engines } from '@intattn/acl'
+      console.log(engines()[0].place)
+      if (isMainThread) new Worker(fileURLToPath(import.meta.url))`)
+    expect({ stdout, stderr }).toEqual({ stdout: 'platform package\nplatform package\n', stderr: '' })
+  })
+})
+
+describeUnlessEmulated('INTATTN_ADDONS', () => {
+  test('names a folder, also a relative one, that comes before everything', () => {
+    const project = created()
+    project.localBuild()
+    const folder = project.addons('mine')
+    for (const INTATTN_ADDONS of [folder, './mine']) {
+      expect(placeOf(ask(project, { env: { INTATTN_ADDONS } }))).toBe('INTATTN_ADDONS')
+    }
+    expect(placeOf(ask(project, { env: { INTATTN_ADDONS: '' } }))).toBe('local build')
+  })
+
+  test.each(['nowhere', 'package.json', 'a\nb\u001b[31m'])('names %j: nothing else is tried', (name) => {
+    const project = created()
+    project.platformPackage()
+    project.localBuild()
+    project.write('package.json', {})
+    const { tried, remedies } = refusal(project, { env: { INTATTN_ADDONS: name } })
+    expect(tried).toHaveLength(1)
+    expect(tried[0]!.reason).toBe('no such file')
+    expect(remedies[0]).toBe(
+      `set INTATTN_ADDONS to a folder of addons of version ${version} for ${platform}, or unset it`,
+    )
+  })
+})
+
+describeUnlessEmulated('with no addon', () => {
+  test('every place is told, and how to install it; the reference engine runs when it is asked for', () => {
+    const project = created()
+    const error = refusal(project)
+    expect(error.platform).toBe(platform)
+    expect(error.tried).toEqual([
+      { path: join(project.package, 'build/Release/addons.json'), reason: 'no such file' },
+      { path: `@intattn/acl-${platform}`, reason: 'not installed' },
+    ])
+    const [os, cpu] = platform.split('-')
+    expect(error.remedies[0]).toContain(`npm install --include=optional @intattn/acl@${version}`)
+    expect(error.remedies[1]).toContain(`npm install --os=${os} --cpu=${cpu}`)
+    expect(error.remedies[2]).toContain(`npm install --save-optional @intattn/acl-${platform}@${version}`)
+    expect(error.remedies.at(-1)).toContain("engine 'reference'")
+    if (process.platform === 'linux') expect(error.detectedFeatures.length).toBeGreaterThan(0)
+    expect(ask(project, {}, 'reference').engine).toBe('reference')
+    expect(ask(project, { env: { INTATTN_ENGINE: 'reference' } }).engine).toBe('reference')
+  })
+
+  test('a checkout is to be built', () => {
+    const project = created()
+    mkdirSync(join(project.package, 'src'))
+    const { remedies } = refusal(project)
+    expect(remedies).toHaveLength(2)
+    expect(remedies[0]).toContain('npm run build')
+  })
+
+  test.each(['win32-x64', 'linux-riscv64', 'darwin-x64', 'freebsd-x64'])('on %s, for which there are none', (name) => {
+    const { tried, remedies, ...error } = refusal(created(), { machine: machines.platform(name) })
+    expect(error.platform).toBe(name)
+    expect(tried.at(-1)).toEqual({ path: `@intattn/acl-${name}`, reason: 'not published' })
+    const text = remedies.join('\n')
+    expect(text).toContain('darwin-arm64, linux-arm64, linux-x64')
+    expect(text).toContain('npm run build')
+    expect(text).not.toContain('npm install')
+    expect(text.includes('Apple silicon')).toBe(name === 'darwin-x64')
+  })
+
+  test('where the C library is not glibc, a package would not help', () => {
+    const machine = machines.platform('linux-x64') + machines.musl
+    const { remedies } = refusal(created(), { machine })
+    expect(remedies[0]).toContain('glibc')
+    expect(remedies[0]).toContain('npm run build')
+    expect(remedies.join()).not.toContain('npm install')
+  })
+
+  test('code that was moved away from its package says so', () => {
+    const project = created()
+    project.platformPackage()
+    project.write('package.json', { name: 'app', version: '7.0.0' })
+    const { stdout } = project.run(`import { cpSync } from 'node:fs'
+      cpSync('node_modules/@intattn/acl/dist', 'bundle', { recursive: true })
+      const { Attention } = await import('./bundle/index.js')
+      try { new Attention({ heads: 1, headDim: 8 }) } catch ({ name, tried, remedies }) {
+        console.log(JSON.stringify({ name, tried, remedies }))
+      }
+      console.log(new Attention({ heads: 1, headDim: 8, engine: 'reference' }).engine)`)
+    const [answer, engine] = stdout.split('\n')
+    const { name, tried, remedies } = JSON.parse(answer!)
+    expect(name).toBe('LoaderError')
+    expect(tried).toEqual([{ path: '@intattn/acl', reason: expect.stringContaining('bundled') }])
+    expect(remedies[0]).toContain('leave @intattn/acl out of the bundle')
+    expect(engine).toBe('reference')
+  })
+})
+
+describeUnlessEmulated('a package that does not fit', () => {
+  /** What became of the platform package's folder, or of a file in it. */
+  function packageRefusal(project: Project, circumstances?: Circumstances) {
+    const error = refusal(project, circumstances)
+    const { path, reason } = error.tried.at(-1)!
+    return { ...error, path, reason }
+  }
+
+  test('is of another version', () => {
+    const project = created()
+    const folder = project.platformPackage(manifest([], { version: '99.1.0' }))
+    const { path, reason, remedies } = packageRefusal(project)
+    expect(path).toBe(join(folder, 'addons.json'))
+    expect(reason).toBe(`of version 99.1.0, and this package is ${version}`)
+    expect(remedies[0]).toContain(`npm install --save-optional @intattn/acl-${platform}@${version}`)
+  })
+
+  test('is of another version, whatever else that version writes', () => {
+    const project = created()
+    project.platformPackage({ version: '99.1.0', addons: 'elsewhere' })
+    expect(packageRefusal(project).reason).toContain('of version 99.1.0')
+  })
+
+  test('is for another platform', () => {
+    const project = created()
+    project.platformPackage(manifest(undefined, { platform: 'linux-s390x' }))
+    const { reason, remedies } = packageRefusal(project)
+    expect(reason).toBe(`built for linux-s390x, and this is ${platform}`)
+    expect(remedies[0]).toMatch(/^remove .*acl-.* and install it again$/)
+  })
+
+  test.runIf(process.platform === 'linux')('wants a newer C library', () => {
+    const project = created()
+    const needs = (least: string) => manifest(undefined, { system: { name: 'glibc', version: least } })
+    project.platformPackage(needs('2.17'))
+    expect(placeOf(ask(project))).toBe('platform package')
+    project.platformPackage(needs('2.170'))
+    const { reason, remedies } = packageRefusal(project)
+    expect(reason).toMatch(/^built for glibc 2\.170, and this is glibc 2\.\d+$/)
+    expect(remedies[0]).toContain('npm run build')
+    expect(packageRefusal(project, { machine: machines.musl }).reason).toBe(
+      "built for glibc 2.170, and this system's C library is musl or unknown",
+    )
+  })
+
+  test.runIf(process.platform === 'linux')('finds the C library by a report where /proc is not mounted', () => {
+    const project = created()
+    project.platformPackage(manifest(undefined, { system: { name: 'glibc', version: '2.170' } }))
+    const machine = `const fs = require('node:fs')
+      const { readFileSync } = fs
+      fs.readFileSync = (path, ...others) =>
+        readFileSync(path === '/proc/self/maps' ? '/nowhere' : path, ...others)
+      require('node:module').syncBuiltinESMExports()`
+    expect(packageRefusal(project, { machine }).reason).toMatch(/this is glibc 2\.\d+$/)
+  })
+
+  test.runIf(process.platform === 'linux')('is checked without waiting for busy worker threads', () => {
+    const project = created()
+    project.platformPackage(manifest(undefined, { system: { name: 'glibc', version: '2.17' } }))
+    const { stdout, stderr } = project.run(`import { once } from 'node:events'
+      import { Worker } from 'node:worker_threads'
+      import { engines } from '@intattn/acl'
+      const worker = new Worker(\`require('node:worker_threads').parentPort.postMessage('busy')
+        require('node:child_process').execFileSync('sleep', ['5'])\`, { eval: true })
+      await once(worker, 'message')
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      const start = performance.now()
+      const [{ place }] = engines()
+      console.log(place, performance.now() - start < 2500)`)
+    expect({ stdout, stderr }).toEqual({ stdout: 'platform package true\n', stderr: '' })
+  })
+
+  test.each([
+    ['19.6.0', '11.0', '10.15'],
+    ['20.1.0', '12.0', '11'],
+    ['24.5.0', '16', '15'],
+    ['25.0.0', '27.0', '26'],
+  ])('wants a newer macOS than Darwin %s', (release, least, here) => {
+    const project = created()
+    const mac = (version: string) =>
+      manifest([{ ...nativeEntry, file: 'pretended.cjs' }], {
+        platform: 'darwin-arm64',
+        system: { name: 'macOS', version },
+      })
+    const source = { 'pretended.cjs': pretended("bestInstructionSet: () => 'scalar', Attention: class {}") }
+    const machine = machines.platform('darwin-arm64') + machines.darwin(release)
+    project.platformPackage(mac(least), source, 'darwin-arm64')
+    const { reason, remedies } = packageRefusal(project, { machine })
+    expect(reason).toBe(`built for macOS ${least}, and this is macOS ${here}`)
+    expect(remedies[0]).toContain('npm run build')
+    project.platformPackage(mac(here), source, 'darwin-arm64')
+    expect(
+      project.run("import { Attention } from '@intattn/acl'; new Attention({ heads: 1, headDim: 1 })", { machine }),
+    ).toMatchObject({ status: 0, stderr: '' })
+  })
+
+  test('lacks the file', () => {
+    const project = created()
+    const folder = project.platformPackage(manifest(), {})
+    const { path, reason } = packageRefusal(project)
+    expect({ path, reason }).toEqual({ path: join(folder, 'intattn.node'), reason: 'no such file' })
+  })
+
+  test('has no addon of the engine', () => {
+    const project = created()
+    project.platformPackage(manifest([]))
+    expect(packageRefusal(project).reason).toBe("no addon of engine 'native'")
+  })
+
+  test.each([
+    ['a text', 'intattn.node', 'not a shared library', /\w/],
+    [
+      'an addon of an older interface',
+      'old.cjs',
+      'module.exports = { interfaceVersion: 1 }',
+      /^built for interface 1, expected \d+$/,
+    ],
+    ['an addon from before interfaces', 'old.cjs', 'module.exports = {}', /^built for interface 0, expected \d+$/],
+    ['nothing', 'empty.cjs', 'module.exports = null', /null/],
+    ['a program that throws', 'bad.cjs', "throw new Error('no\\u0007\\nluck')", /^no $/],
+  ])('has %s where the addon should be', (_, file, source, reason) => {
+    const project = created()
+    project.platformPackage(manifest([{ ...nativeEntry, file }]), { [file]: source })
+    const error = packageRefusal(project)
+    expect(error.reason).toMatch(reason)
+    expect(error.hasCause).toBe(true)
+    expect(error.remedies[0]).toMatch(/^remove .* and install it again$/)
+  })
+
+  test('has a folder for an addons.json', () => {
+    const project = created()
+    const file = join(project.platformPackage(), 'addons.json')
+    rmSync(file)
+    mkdirSync(file)
+    expect(packageRefusal(project).reason).toMatch(/^EISDIR/)
+  })
+
+  test('hides its package.json', () => {
+    const project = created()
+    const folder = project.platformPackage()
+    project.write(join('node_modules/@intattn', `acl-${platform}`, 'package.json'), { version, exports: {} })
+    const { reason } = packageRefusal(project)
+    expect(reason).toMatch(/package\.json/)
+    expect(existsSync(dirname(folder))).toBe(true)
+  })
+})
+
+describeUnlessEmulated('of several addons of an engine, the first whose CPU features are there', () => {
+  const target = 'linux-arm64'
+  const machine = machines.platform(target)
+  const library = (cpu: string, requiredFeatures: string[]) => ({
+    engine: 'acl',
+    file: `${cpu}.cjs`,
+    cpu,
+    computeLibrary: '24.11',
+    requiredFeatures,
+  })
+  const newer = library('armv8.6-a', ['asimd', 'asimdhp', 'i8mm'])
+  const older = library('armv8.2-a', ['asimd', 'asimdhp'])
+
+  /** A project where the native engine tells these features, and each addon of engine `acl` its name on being loaded. */
+  function withFeatures(features: readonly string[], sources: Record<string, string> = {}): Project {
+    const project = created()
+    const native = { ...nativeEntry, file: 'native.cjs' }
+    const telling = (name: string) =>
+      `process.stdout.write('${name}\\n'); ${pretended("bestInstructionSet: () => 'scalar', Attention: class {}")}`
+    project.platformPackage(
+      manifest([native, newer, older], { platform: target }),
+      {
+        'native.cjs': pretended(`cpuFeatures: () => ${JSON.stringify(features)}, instructionSets: () => []`),
+        'armv8.6-a.cjs': telling('armv8.6-a'),
+        'armv8.2-a.cjs': telling('armv8.2-a'),
+        ...sources,
+      },
+      target,
+    )
+    return project
+  }
+  const use = `import { Attention } from '@intattn/acl'
+    for (let i = 0; i < 2; i++) new Attention({ heads: 1, headDim: 8, engine: 'acl' })`
+
+  test.each([
+    [['asimd', 'asimdhp', 'asimddp', 'i8mm'], 'armv8.6-a\n'],
+    [['asimd', 'asimdhp', 'asimddp'], 'armv8.2-a\n'],
+  ])('%j: is loaded, once, and no other', (features, stdout) => {
+    expect(withFeatures(features).run(use, { machine })).toEqual({ status: 0, signal: null, stdout, stderr: '' })
+  })
+
+  test('is listed without being loaded', () => {
+    const project = withFeatures(['asimd', 'asimdhp'])
+    const { stdout } = project.run(
+      "import { engines } from '@intattn/acl'; console.log(JSON.stringify(engines()[1]))",
+      {
+        machine,
+      },
+    )
+    expect(JSON.parse(stdout)).toEqual({
+      name: 'acl',
+      available: true,
+      place: 'platform package',
+      instructionSets: [],
+      library: { version: '24.11', target, cpu: 'armv8.2-a', requires: older.requiredFeatures },
+    })
+  })
+
+  test('that does not load is followed by the next', () => {
+    const project = withFeatures(['asimd', 'asimdhp', 'i8mm'], { 'armv8.6-a.cjs': 'throw new Error()' })
+    expect(project.run(use, { machine })).toMatchObject({ status: 0, stdout: 'armv8.2-a\n', stderr: '' })
+  })
+
+  test('without them nothing is loaded, and each lack is told', () => {
+    const project = withFeatures(['asimd'])
+    const { tried, detectedFeatures, requiredFeatures, remedies } = refusal(project, { machine }, 'acl')
+    expect(tried.map(({ reason }) => reason)).toEqual([
+      'no such file',
+      'built for armv8.6-a, and this CPU lacks asimdhp, i8mm',
+      'built for armv8.2-a, and this CPU lacks asimdhp',
+    ])
+    expect(detectedFeatures).toEqual(['asimd'])
+    expect(requiredFeatures).toEqual(older.requiredFeatures)
+    expect(remedies).toEqual([expect.stringContaining("engine 'native'")])
+  })
+
+  test('counts for the native engine as well, as far as the system tells them', () => {
+    const project = created()
+    const demanding = { ...nativeEntry, file: 'future.node', requiredFeatures: ['telepathy'] }
+    project.platformPackage(manifest([demanding, nativeEntry]))
+    expect(placeOf(ask(project))).toBe('platform package')
+    project.platformPackage(manifest([demanding]))
+    expect(refusal(project).tried.at(-1)!.reason).toBe('this CPU lacks telepathy')
+  })
+})

@@ -1,0 +1,23 @@
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import type { Project } from './project.js'
+
+const isThere = spawnSync('cc', ['--version']).status === 0
+
+/** For names of tests that need a C compiler: why they are not run; CI leaves nothing out. */
+export const noCompiler = isThere || process.env.CI ? '' : ' (not run here: no C compiler)'
+
+/** Compiles a shared library that does something as soon as it is loaded. */
+export function compileLibrary(project: Project, file: string, onLoad: string): void {
+  const source = project.write(
+    'library.c',
+    `#include <signal.h>
+    #include <stdlib.h>
+    #include <unistd.h>
+    __attribute__((constructor)) static void on_load(void) { ${onLoad} }\n`,
+  )
+  const { status, stderr, error } = spawnSync('cc', ['-shared', '-fPIC', '-o', join(project.root, file), source], {
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new Error(`cc: ${error?.message ?? stderr}`)
+}
