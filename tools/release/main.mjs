@@ -1,0 +1,73 @@
+// What users download: node tools/release/main.mjs --help
+import path from 'node:path'
+import { Command } from 'commander'
+import { fs } from 'zx'
+import { messageOf, Problem } from '../acl/problem.mjs'
+import { checkAddons } from './pack/addons.mjs'
+import { collect } from './pack/collect.mjs'
+import { pack } from './pack/pack.mjs'
+import { platforms } from './platforms.mjs'
+import { publish } from './publish/publish.mjs'
+import { verify } from './verify/verify.mjs'
+
+process.chdir(path.resolve(import.meta.dirname, '../..'))
+const say = (text) => process.stderr.write(`${text}\n`)
+const list = (text) => text.split(',').filter(Boolean)
+const directory = ['--directory <directory>', 'where everything is put', 'build/release']
+
+const program = new Command('node tools/release/main.mjs')
+  .description('What users download: npm packages and C++ tarballs, packed, verified, published.')
+  .configureHelp({ sortSubcommands: false })
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+
+program
+  .command('pack')
+  .description('builds and packs the npm packages and the C++ tarballs')
+  .option('--platform <list>', `of ${Object.keys(platforms).join(', ')}`, list, Object.keys(platforms))
+  .option(
+    '--cpu <list>',
+    'only these of the CPUs that ComputeLibrary is compiled for: for a trial, not for a release',
+    list,
+  )
+  .option(...directory)
+  .action(({ platform, cpu, directory }) => pack({ platforms: platform, cpus: cpu, directory, say }))
+
+program
+  .command('collect')
+  .description('lists parts that were packed on several machines and put together')
+  .option(...directory)
+  .action(async ({ directory }) => {
+    const { version } = await fs.readJson('packages/acl/package.json')
+    await collect({ directory, version, say })
+  })
+
+program
+  .command('check')
+  .description('inspects addons: what they run on, what they need, what they export, whether their signature is valid')
+  .argument('<folder>', 'with addons.json')
+  .action(async (folder) => {
+    await checkAddons(folder, say)
+  })
+
+program
+  .command('verify')
+  .description('installs and runs what pack left, as users will: npm packages in an empty project, the C++ example')
+  .option('--platform <list>', `of ${Object.keys(platforms).join(', ')}`, list, Object.keys(platforms))
+  .option(...directory)
+  .action(({ platform, directory }) => verify({ directory, platforms: platform, say }))
+
+program
+  .command('publish')
+  .description('publishes what pack left: a GitHub release, then the npm packages')
+  .option('--no-dry-run', 'do it; without, everything is read and compared, and nothing changed')
+  .option('--repository <owner/name>', 'default: GITHUB_REPOSITORY')
+  .option('--no-provenance', 'where npm does not know the machine')
+  .option(...directory)
+  .action((options) => publish({ ...options, changelog: 'CHANGELOG.md', say }))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  say(messageOf(error))
+  process.exitCode = error instanceof Problem ? error.exitCode : 1
+}

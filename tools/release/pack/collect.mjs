@@ -1,0 +1,78 @@
+import path from 'node:path'
+import Table from 'cli-table3'
+import { fs } from 'zx'
+import { digestOfFile } from '../../acl/digest.mjs'
+import { Problem } from '../../acl/problem.mjs'
+import { writeJson } from '../../acl/temporary.mjs'
+import { libraryCpus, platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { budgetOf } from './budgets.mjs'
+import { libraryArchive, readManifest } from './library.mjs'
+
+/** As npm pack names it. @param {string} name @param {string} version */
+const tarballOf = (name, version) => `${name.replace('@', '').replace('/', '-')}-${version}.tgz`
+
+/**
+ * Lists what was packed, on this machine or on several whose parts were put together, checks its sizes, and, where nothing is
+ * missing, writes release.json and SHA256SUMS.
+ * @param {object} options
+ * @param {string} options.directory
+ * @param {string} options.version
+ * @param {(text: string) => void} options.say
+ */
+export async function collect({ directory, version, say }) {
+  const describe = async (file) => {
+    const place = path.join(directory, file)
+    return { file, size: (await fs.stat(place)).size, sha256: await digestOfFile(place) }
+  }
+  const isThere = (file) => fs.pathExists(path.join(directory, file))
+  /** @type {string[]} */
+  const missing = []
+  const npm = []
+  // What others depend on comes first.
+  for (const name of [...Object.keys(platforms).map(platformPackage), rootPackage]) {
+    const file = `npm/${tarballOf(name, version)}`
+    if (await isThere(file)) npm.push({ name, version, ...(await describe(file)) })
+    else missing.push(file)
+  }
+  const assets = []
+  for (const platform of Object.keys(platforms)) {
+    const absent = new Set(libraryCpus(platform))
+    for (const cpu of libraryCpus(platform)) {
+      const file = `assets/${libraryArchive(platform, cpu, version)}`
+      if (!(await isThere(file))) continue
+      assets.push(await describe(file))
+      for (const name of [cpu, ...(await readManifest(path.join(directory, file))).alsoFor]) absent.delete(name)
+    }
+    missing.push(...[...absent].map((cpu) => `assets/${libraryArchive(platform, cpu, version)}`))
+  }
+  checkSizes([...npm, ...assets], say)
+
+  const index = path.join(directory, 'release.json')
+  const sums = path.join(directory, 'SHA256SUMS')
+  await fs.remove(index)
+  await fs.remove(sums)
+  if (missing.length) {
+    say(`no release.json: missing ${missing.join(', ')}`)
+    return
+  }
+  await fs.writeFile(sums, assets.map(({ file, sha256 }) => `${sha256}  ${path.basename(file)}\n`).join(''))
+  await writeJson(index, { version, tag: `v${version}`, npm, assets })
+  say(`${directory}/release.json: ${npm.length} npm packages, ${assets.length} assets`)
+}
+
+/** @param {{ file: string, size: number }[]} packed @param {(text: string) => void} say */
+function checkSizes(packed, say) {
+  const table = new Table({
+    head: ['file', 'kB', 'budget'],
+    colAligns: ['left', 'right', 'right'],
+    style: { head: [] },
+  })
+  const over = []
+  for (const { file, size } of packed) {
+    const budget = budgetOf(path.basename(file))
+    table.push([file, (size / 1000).toFixed(1), (budget / 1000).toFixed(0)])
+    if (size > budget) over.push(`${file}: expected at most ${budget} bytes, received ${size}`)
+  }
+  say(table.toString())
+  if (over.length) throw new Problem('larger than what was planned for (tools/release/pack/budgets.mjs)', ...over)
+}

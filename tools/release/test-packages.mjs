@@ -1,0 +1,33 @@
+// Packs what this machine can run, and verifies it as users will: a part of the tests. One ComputeLibrary stands for those that a release
+// has; for macOS, which nothing here runs, the native engine alone is packed and inspected.
+import { $ } from 'zx'
+import { canInstall } from '../acl/python.mjs'
+import { findToolchain } from '../qemu/toolchain.mjs'
+
+const main = 'tools/release/main.mjs'
+const directory = 'build/release-test'
+const run = async (...args) => {
+  const { exitCode } = await $({
+    nothrow: true,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })`node ${main} ${args} --directory ${directory}`
+  if (exitCode !== 0) process.exit(exitCode)
+}
+
+if (process.platform === 'darwin') {
+  await run('pack', '--platform', 'darwin-arm64', '--cpu', 'apple-m1')
+  await run('verify', '--platform', 'darwin-arm64')
+} else {
+  const { missing } = await findToolchain()
+  if (!(await canInstall()))
+    missing.push('missing: python3-venv, with which zig is installed\n  get it: apt install python3-venv')
+  if (missing.length && process.env.CI) {
+    console.error(missing.join('\n'))
+    process.exit(1)
+  }
+  if (missing.length) console.log(['SKIPPED packing and verifying packages', ...missing].join('\n'))
+  else {
+    await run('pack', '--cpu', 'armv8.6-a')
+    await run('verify', '--platform', 'linux-x64,linux-arm64')
+  }
+}

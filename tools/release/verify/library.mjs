@@ -1,0 +1,81 @@
+import os from 'node:os'
+import path from 'node:path'
+import * as tar from 'tar'
+import { $, fs } from 'zx'
+import { digestOfFile } from '../../acl/digest.mjs'
+import { Problem, Unavailable } from '../../acl/problem.mjs'
+import { toolchainDefinitions } from '../../native/build-addon.mjs'
+import { buildFor } from '../../native/targets.mjs'
+import { defaultCpu, emulator } from '../../qemu/cpu.mjs'
+import { findToolchain } from '../../qemu/toolchain.mjs'
+import { filesBelow } from '../pack/archive.mjs'
+
+const host = `${process.platform}-${process.arch}`
+
+/**
+ * Unpacks a C++ tarball somewhere, compares it with its manifest, builds the example that is in it as a user would, and runs it.
+ * @param {object} options
+ * @param {string} options.archive
+ * @param {(text: string) => void} options.say
+ */
+export async function verifyLibrary({ archive, say }) {
+  const place = await fs.mkdtemp(path.join(os.tmpdir(), 'intattn-library-'))
+  try {
+    await tar.extract({ file: archive, cwd: place })
+    const folder = path.join(place, path.basename(archive, '.tar.gz'))
+    const manifest = await fs.readJson(path.join(folder, 'manifest.json'))
+    await checkFiles(folder, manifest)
+    const example = await buildExample(folder, manifest.platform)
+    const prefix = manifest.platform === host ? [] : await emulatorFor(manifest.platform)
+    if (!prefix) {
+      say(`${path.basename(archive)}: the example links; it runs on ${manifest.platform} only, and this is ${host}`)
+      return
+    }
+    const run = await $({ nothrow: true, quiet: true })`${prefix} ${example}`
+    if (run.exitCode !== 0)
+      throw new Problem(`${archive}: the example failed (${run.signal ?? run.exitCode})`, run.text())
+    say(`verified ${path.basename(archive)}: ${run.stdout.trim().replaceAll('\n', '; ')}`)
+  } finally {
+    await fs.remove(place)
+  }
+}
+
+/** @param {string} folder @param {{ files: Record<string, { size: number, sha256: string }> }} manifest */
+async function checkFiles(folder, { files }) {
+  const there = (await filesBelow(folder)).filter((name) => name !== 'manifest.json')
+  if (there.join('\n') !== Object.keys(files).sort().join('\n'))
+    throw new Problem(
+      `${path.basename(folder)}: expected the files of its manifest`,
+      ...there.filter((name) => !files[name]),
+    )
+  for (const [name, { sha256 }] of Object.entries(files)) {
+    const digest = await digestOfFile(path.join(folder, name))
+    if (digest !== sha256)
+      throw new Problem(`${path.basename(folder)}: ${name}: expected ${sha256}, received ${digest}`)
+  }
+}
+
+/** @param {string} folder @param {string} platform @returns {Promise<string>} the program */
+async function buildExample(folder, platform) {
+  const definitions = {
+    ...(await toolchainDefinitions(await buildFor({ target: platform }))),
+    CMAKE_BUILD_TYPE: 'Release',
+  }
+  const flags = Object.entries(definitions).map(([name, value]) => `-D${name}=${value}`)
+  const build = path.join(folder, 'build')
+  const quiet = $({ nothrow: true, quiet: true })
+  const package_ = `-DIntAttn_DIR=${path.join(folder, 'lib/cmake/IntAttn')}`
+  const configured = await quiet`cmake -S ${path.join(folder, 'example')} -B ${build} ${package_} ${flags}`
+  if (configured.exitCode !== 0) throw new Problem('the example cannot be configured', configured.text())
+  const built = await quiet`cmake --build ${build}`
+  if (built.exitCode !== 0) throw new Problem('the example does not build', built.text())
+  return path.join(build, 'example')
+}
+
+/** @param {string} platform @returns {Promise<string[] | undefined>} undefined: nothing here runs such programs */
+async function emulatorFor(platform) {
+  if (platform !== 'linux-arm64') return undefined
+  const { missing } = await findToolchain()
+  if (missing.length) throw new Unavailable(`programs for ${platform} cannot run here`, ...missing)
+  return emulator(defaultCpu)
+}

@@ -1,0 +1,66 @@
+import path from 'node:path'
+import { $, fs } from 'zx'
+import { Unavailable } from '../../acl/problem.mjs'
+import { emulatedNode } from '../../arm64/node.mjs'
+import { cpus, defaultCpu } from '../../qemu/cpu.mjs'
+import { findToolchain } from '../../qemu/toolchain.mjs'
+
+const host = `${process.platform}-${process.arch}`
+
+/**
+ * The Node.js versions that packages for a platform are verified on: the command that runs each on this machine, emulated where it must
+ * be. On macOS, which has none in the registry, the one that runs this.
+ * @param {string} platform
+ * @returns {Promise<{ version: string, command: string[], features: string[] }[]>} with the features of the CPU, as the system tells them
+ */
+export async function nodesFor(platform) {
+  if (platform === 'darwin-arm64') {
+    if (host !== platform) throw new Unavailable(`${platform} packages run on macOS only, and this is ${host}`)
+    return [{ version: process.version, command: [process.execPath], features: [] }]
+  }
+  const emulated = platform !== host
+  if (emulated) {
+    const missing = platform === 'linux-arm64' ? (await findToolchain()).missing : ['an emulator of x64']
+    if (missing.length) throw new Unavailable(`${platform} packages cannot run here`, ...missing)
+  }
+  const modules = await install(platform)
+  const features = emulated ? cpus[defaultCpu].features : await hostFeatures()
+  const nodes = []
+  for (const name of Object.keys(await readDependencies(platform))) {
+    const binary = path.join(modules, name, 'bin/node')
+    const command = emulated ? await emulatedCommand(name, binary) : [binary]
+    nodes.push({ version: (await $({ quiet: true })`${command} --version`).stdout.trim(), command, features })
+  }
+  return nodes
+}
+
+async function emulatedCommand(name, binary) {
+  const { command, flags } = await emulatedNode(defaultCpu, binary, path.resolve('build/nodes/emulated', name))
+  return [command, ...flags]
+}
+
+async function hostFeatures() {
+  const cpuinfo = await fs.readFile('/proc/cpuinfo', 'latin1')
+  return /^(?:flags|Features)\s*:(.*)$/m.exec(cpuinfo)?.[1].trim().split(' ') ?? []
+}
+
+const locked = (platform) => path.join(import.meta.dirname, 'nodes', platform)
+
+const readDependencies = async (platform) =>
+  (await fs.readJson(path.join(locked(platform), 'package.json'))).dependencies
+
+/** @returns the node_modules with them, as locked */
+async function install(platform) {
+  const place = path.resolve('build/nodes', platform)
+  const lock = await fs.readFile(path.join(locked(platform), 'package-lock.json'), 'utf8')
+  const stamp = path.join(place, 'installed.json')
+  if ((await fs.readFile(stamp, 'utf8').catch(() => '')) !== lock) {
+    await fs.emptyDir(place)
+    for (const name of ['package.json', 'package-lock.json', '.npmrc'])
+      await fs.copy(path.join(locked(platform), name), path.join(place, name))
+    // --force: they are for another machine.
+    await $({ quiet: true, cwd: place })`npm ci --force`
+    await fs.writeFile(stamp, lock)
+  }
+  return path.join(place, 'node_modules')
+}

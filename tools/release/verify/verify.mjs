@@ -1,0 +1,50 @@
+import path from 'node:path'
+import { $, fs } from 'zx'
+import { Problem } from '../../acl/problem.mjs'
+import { platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { verifyInstallation } from './installation.mjs'
+import { verifyLibrary } from './library.mjs'
+import { readPackage } from './read-package.mjs'
+
+/**
+ * Uses what was packed as users will: npm packages installed and run, C++ tarballs unpacked, linked and run.
+ * @param {object} options
+ * @param {string} options.directory
+ * @param {string[]} options.platforms
+ * @param {(text: string) => void} options.say
+ */
+export async function verify({ directory, platforms: wanted, say }) {
+  for (const platform of wanted)
+    if (!platforms[platform])
+      throw new Problem(`--platform: expected ${Object.keys(platforms).join(', ')}, received '${platform}'`)
+  const tarballs = await filesIn(path.join(directory, 'npm'), '.tgz')
+  const packages = new Map()
+  for (const file of tarballs) packages.set((await readPackage(file)).name, file)
+  const absent = [rootPackage, ...wanted.map(platformPackage)].filter((name) => !packages.has(name))
+  if (absent.length) throw new Problem(`nothing to verify: ${absent.join(', ')} not packed`, 'pack makes them')
+  await checkTypes(packages.get(rootPackage), say)
+  const archives = await filesIn(path.join(directory, 'assets'), '.tar.gz')
+  for (const platform of wanted) {
+    await verifyInstallation({ platform, tarballs, say })
+    const own = archives.filter((file) => path.basename(file).includes(`-${platform}-`))
+    if (own.length === 0) throw new Problem(`nothing to verify: no tarball for ${platform}`, 'pack makes it')
+    for (const archive of own) await verifyLibrary({ archive, say })
+  }
+}
+
+/** @param {string} directory @param {string} ending */
+async function filesIn(directory, ending) {
+  const names = await fs.readdir(directory).catch(() => [])
+  return names.filter((name) => name.endsWith(ending)).map((name) => path.resolve(directory, name))
+}
+
+/** That bundlers, Node.js and TypeScript find what package.json says is there. */
+async function checkTypes(tarball, say) {
+  const run = $({ nothrow: true, quiet: true })
+  const linted = await run`npx publint ${tarball} --strict`
+  if (linted.exitCode !== 0) throw new Problem('publint found something', linted.text().trim())
+  // The package is an ES module, which require() loads from Node.js 22 on.
+  const typed = await run`npx attw ${tarball} --profile esm-only`
+  if (typed.exitCode !== 0) throw new Problem('are-the-types-wrong found something', typed.text().trim())
+  say('publint and are-the-types-wrong found nothing')
+}
