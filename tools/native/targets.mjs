@@ -35,14 +35,20 @@ const released = { 'darwin-arm64': macos, 'linux-arm64': linux('aarch64'), 'linu
 /** How addons are built on this machine for another like it. */
 const crossBuilds = { 'darwin-arm64': macos, 'linux-arm64': { toolchain: toolchain('linux-arm64') } }
 
-/** What ComputeLibrary is compiled for on this machine: the CPU's own name, else the first it can run; undefined: none. */
+/**
+ * What ComputeLibrary is compiled for on this machine: the CPU's own name where the compiler knows it, else the first that the CPU can
+ * run; undefined: none.
+ */
 async function hostCpu() {
   const fitting = []
   for (const name of cpusOf(host)) if (!(await lackingHere(cpus[name].requiredFeatures)).length) fitting.push(name)
   if (process.platform !== 'darwin') return fitting[0]
-  const { stdout } = await $({ nothrow: true, quiet: true })`sysctl -n machdep.cpu.brand_string`
-  const own = /Apple (M\d+)/.exec(stdout)?.[1].toLowerCase()
-  return fitting.find((name) => name === `apple-${own}`) ?? fitting[0]
+  const quiet = $({ nothrow: true, quiet: true })
+  const { stdout } = await quiet`sysctl -n machdep.cpu.brand_string`
+  const own = fitting.find((name) => name === `apple-${/Apple (M\d+)/.exec(stdout)?.[1].toLowerCase()}`)
+  const isKnown =
+    own && (await quiet`${process.env.CXX ?? 'clang++'} -mcpu=${own} -x c++ -fsyntax-only /dev/null`).exitCode === 0
+  return isKnown ? own : fitting[0]
 }
 
 /**
@@ -79,8 +85,10 @@ export function releaseBuild(target, wanted = () => true) {
   if (!released[target])
     throw new Error(`--target: expected ${Object.keys(released).join(', ')} with --release, received '${target}'`)
   const demands = (name) => cpus[name].requiredFeatures.length
+  // Of equal ones the newest first, as among others.
   const byDemand = cpusOf(target)
     .filter(wanted)
+    .reverse()
     .sort((a, b) => demands(b) - demands(a))
   return { target, cpus: byDemand, directory: `build/release/${target}`, ...released[target] }
 }

@@ -9,25 +9,29 @@ import { summaryOf } from '../binaries/summary.mjs'
 const readAddons = (folder) => fs.readJson(path.join(folder, 'addons.json'))
 
 /**
- * Leaves one of the addons that came out identical: the one that asks least of the CPU.
- * @param {string} folder of addons
+ * Leaves one of the addons that came out identical, and one of those between which the CPU's features do not decide: that which asks
+ * least, and of equal ones the one for the older CPU.
+ * @param {string} folder of addons, the most demanding first
  * @param {(text: string) => void} say
  */
 export async function dropCopies(folder, say) {
   const facts = await readAddons(folder)
-  /** @type {Map<string, { file: string }>} */
-  const kept = new Map()
-  // From the least demanding.
+  /** @type {{ digest: string, demands: string, addon: any }[]} */
+  const kept = []
   for (const addon of facts.addons.toReversed()) {
     const digest = await digestOfFile(path.join(folder, addon.file))
-    const same = kept.get(digest)
-    if (!same) kept.set(digest, addon)
-    else {
-      say(`${addon.file} is left out: the same bytes as ${same.file}`)
-      await fs.remove(path.join(folder, addon.file))
+    const demands = [addon.engine, ...addon.requiredFeatures.toSorted()].join()
+    const same = kept.find((one) => one.digest === digest)
+    const equal = kept.find((one) => one.demands === demands)
+    if (!same && !equal) {
+      kept.push({ digest, demands, addon })
+      continue
     }
+    const reason = same ? `the same bytes as ${same.addon.file}` : `${equal.addon.file} asks for the same CPU features`
+    say(`${addon.file} is left out: ${reason}`)
+    await fs.remove(path.join(folder, addon.file))
   }
-  const addons = [...kept.values()].reverse()
+  const addons = kept.map(({ addon }) => addon).reverse()
   await fs.writeJson(path.join(folder, 'addons.json'), { ...facts, addons }, { spaces: 2 })
 }
 

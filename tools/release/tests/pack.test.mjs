@@ -70,6 +70,18 @@ test('of addons that came out identical the one stays that asks least of the CPU
   expect(said.join()).toContain('intattn_acl-m4.node is left out: the same bytes as intattn_acl-m2.node')
 })
 
+test('of addons between which CPU features do not decide, the one for the older CPU stays', async () => {
+  const acl = (cpu) => ({ engine: 'acl', file: `intattn_acl-${cpu}.node`, cpu, requiredFeatures: ['i8mm'] })
+  await write(place, {
+    'intattn_acl-m3.node': 'three',
+    'intattn_acl-m2.node': 'two',
+    'addons.json': JSON.stringify({ version: '1.0.0', platform: 'darwin-arm64', addons: [acl('m3'), acl('m2')] }),
+  })
+  await dropCopies(place, say)
+  expect(await fs.readdir(place)).toEqual(['addons.json', 'intattn_acl-m2.node'])
+  expect(said).toEqual(['intattn_acl-m3.node is left out: intattn_acl-m2.node asks for the same CPU features'])
+})
+
 /** Everything that a release has, small. @param {{ alsoFor?: Record<string, string[]>, without?: string[] }} [options] */
 async function packed({ alsoFor = {}, without = [] } = {}) {
   for (const name of ['acl', ...Object.keys(platforms).map((platform) => `acl-${platform}`)])
