@@ -14,7 +14,10 @@ import { buildFor, releaseBuild } from './targets.mjs'
 
 const addonPackage = 'packages/acl'
 
-/** CMake's variables that say how to compile for a build. */
+/**
+ * CMake's variables that say how to compile for a build.
+ * @param {import('./targets.mjs').Build} build
+ */
 export async function toolchainDefinitions({ toolchain, zig, system }) {
   return {
     ...(toolchain && { CMAKE_TOOLCHAIN_FILE: toolchain }),
@@ -56,7 +59,11 @@ export async function buildAddon(build) {
   await fs.writeJson(path.join(release, 'addons.json'), await describe(build, libraries), { spaces: 2 })
 }
 
-/** What the API has to know before it loads an addon. */
+/**
+ * What the API has to know before it loads an addon.
+ * @param {import('./targets.mjs').Build} build
+ * @param {Awaited<ReturnType<typeof readLinkedLibraries>>} libraries
+ */
 async function describe({ target, system }, libraries) {
   const { version } = await fs.readJson(path.join(addonPackage, 'package.json'))
   const acl = libraries.map(({ cpu, facts }) => ({

@@ -37,6 +37,7 @@ export async function buildKernels(target) {
 if (import.meta.url === pathToFileURL(process.argv[1]).href)
   try {
     const { values } = parseArgs({ options: { target: { type: 'string' } } })
+    if (!values.target) throw new Error('--target: expected a platform, received none')
     await buildKernels(values.target)
   } catch (error) {
     console.error(error.message)

@@ -35,6 +35,7 @@ async function buildAll(build) {
   if (fetched.exitCode !== 0) throw new Error("ComputeLibrary's source was refused, as said above")
   for (const cpu of build.cpus) {
     const task = `compute-library:${libraryName(build, cpu)}`
+    /** @type {Partial<import('zx').Options>} */
     const inherit = { nothrow: true, stdio: ['ignore', 'inherit', 'inherit'] }
     // ACL_SOURCE may be the name of what has another content now: Nx is told the content.
     const env = { ...process.env, ACL_SOURCE_DIGEST: fetched.stdout.trim() }

@@ -75,7 +75,7 @@ export async function missingTools() {
     lines.push(`missing: ${names[tool]}${named}${remedy ? `\n  get it: ${remedy}` : ''}`)
   }
   const version = tools.cmake?.version.match(/(\d+)\.(\d+)/)
-  if (version && Number(version[1]) * 100 + Number(version[2]) < 318)
+  if (tools.cmake && version && Number(version[1]) * 100 + Number(version[2]) < 318)
     lines.push(`too old: ${tools.cmake.version}; CMake 3.18 or newer is needed`)
   return lines
 }

@@ -29,10 +29,10 @@ const linux = (architecture) => ({
   zig: `${architecture}-linux-gnu.${glibcVersion}`,
 })
 
-/** What binaries are published for, and how they are built to run on older systems than this one. */
+/** What binaries are published for, and how they are built to run on older systems than this one. @type {Record<string, Partial<Build>>} */
 const released = { 'darwin-arm64': macos, 'linux-arm64': linux('aarch64'), 'linux-x64': linux('x86_64') }
 
-/** How addons are built on this machine for another like it. */
+/** How addons are built on this machine for another like it. @type {Record<string, Partial<Build>>} */
 const crossBuilds = { 'darwin-arm64': macos, 'linux-arm64': { toolchain: toolchain('linux-arm64') } }
 
 /**
@@ -53,8 +53,8 @@ async function hostCpu() {
 
 /**
  * The build a command line asks for.
- * @param target such as `linux-arm64`; undefined: that of `cpu`, else this machine
- * @param cpu what ComputeLibrary is compiled for
+ * @param {{ target?: string, cpu?: string }} wanted `target` such as `linux-arm64`, default: that of `cpu`, else this machine;
+ *   `cpu`: what ComputeLibrary is compiled for
  * @returns {Promise<Build>} its directory is where the API looks when no target was named and it is for this machine
  */
 export async function buildFor({ target, cpu }) {
@@ -77,12 +77,12 @@ export async function buildFor({ target, cpu }) {
 
 /**
  * The build that is published for a platform: with every ComputeLibrary that its CPUs can choose from.
- * @param {string} target
+ * @param {string | undefined} target
  * @param {(cpu: string) => boolean} [wanted] of these
  * @returns {Build}
  */
 export function releaseBuild(target, wanted = () => true) {
-  if (!released[target])
+  if (target === undefined || !released[target])
     throw new Error(`--target: expected ${Object.keys(released).join(', ')} with --release, received '${target}'`)
   const demands = (name) => cpus[name].requiredFeatures.length
   // Of equal ones the newest first, as among others.

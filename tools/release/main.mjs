@@ -1,6 +1,6 @@
 // What users download: node tools/release/main.mjs --help
 import path from 'node:path'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { fs } from 'zx'
 import { messageOf, Problem } from '../acl/problem.mjs'
 import { checkAddons } from './pack/addons.mjs'
@@ -13,7 +13,7 @@ import { verify } from './verify/verify.mjs'
 process.chdir(path.resolve(import.meta.dirname, '../..'))
 const say = (text) => process.stderr.write(`${text}\n`)
 const list = (text) => text.split(',').filter(Boolean)
-const directory = ['--directory <directory>', 'where everything is put', 'build/release']
+const directory = new Option('--directory <directory>', 'where everything is put').default('build/release')
 
 const program = new Command('node tools/release/main.mjs')
   .description('What users download: npm packages and C++ tarballs, packed, verified, published.')
@@ -29,13 +29,13 @@ program
     'only these of the CPUs that ComputeLibrary is compiled for: for a trial, not for a release',
     list,
   )
-  .option(...directory)
+  .addOption(directory)
   .action(({ platform, cpu, directory }) => pack({ platforms: platform, cpus: cpu, directory, say }))
 
 program
   .command('collect')
   .description('lists parts that were packed on several machines and put together')
-  .option(...directory)
+  .addOption(directory)
   .action(async ({ directory }) => {
     const { version } = await fs.readJson('packages/acl/package.json')
     await collect({ directory, version, say })
@@ -53,7 +53,7 @@ program
   .command('verify')
   .description('installs and runs what pack left, as users will: npm packages in an empty project, the C++ example')
   .option('--platform <list>', `of ${Object.keys(platforms).join(', ')}`, list, Object.keys(platforms))
-  .option(...directory)
+  .addOption(directory)
   .action(({ platform, directory }) => verify({ directory, platforms: platform, say }))
 
 program
@@ -62,7 +62,7 @@ program
   .option('--no-dry-run', 'do it; without, everything is read and compared, and nothing changed')
   .option('--repository <owner/name>', 'default: GITHUB_REPOSITORY')
   .option('--no-provenance', 'where npm does not know the machine')
-  .option(...directory)
+  .addOption(directory)
   .action((options) => publish({ ...options, changelog: 'CHANGELOG.md', say }))
 
 try {

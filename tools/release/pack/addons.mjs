@@ -27,7 +27,7 @@ export async function dropCopies(folder, say) {
       kept.push({ digest, demands, addon })
       continue
     }
-    const reason = same ? `the same bytes as ${same.addon.file}` : `${equal.addon.file} asks for the same CPU features`
+    const reason = same ? `the same bytes as ${same.addon.file}` : `${equal?.addon.file} asks for the same CPU features`
     say(`${addon.file} is left out: ${reason}`)
     await fs.remove(path.join(folder, addon.file))
   }

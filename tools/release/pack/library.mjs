@@ -62,7 +62,11 @@ export async function packLibrary({ platform, cpu, alsoFor, build, addons, versi
 export const readManifest = async (archive) =>
   JSON.parse(await readEntry(archive, `${path.basename(archive, '.tar.gz')}/manifest.json`))
 
-/** CMake's description of the ComputeLibrary in the package. @param {string} folder @param {object} facts */
+/**
+ * CMake's description of the ComputeLibrary in the package.
+ * @param {string} folder
+ * @param {{ version: string, requiredFeatures: string[] }} facts
+ */
 async function writePackage(folder, { version, requiredFeatures }) {
   const name = 'IntAttnComputeLibrary.cmake'
   const template = await fs.readFile(path.join(import.meta.dirname, name), 'utf8')

@@ -3,6 +3,7 @@
 import { Attention, engines, float64Attention } from '@intattn/acl'
 
 const [batch, heads, length, headDim] = [1, 2, 300, 64]
+/** @type {[number, number, number, number]} */
 const dims = [batch, heads, length, headDim]
 let state = 1
 const random = () => {
@@ -10,7 +11,7 @@ const random = () => {
   return state / 2 ** 31 - 1
 }
 const tensor = () => ({
-  type: 'float32',
+  type: /** @type {const} */ ('float32'),
   dims,
   data: Float32Array.from({ length: batch * heads * length * headDim }, random),
 })
