@@ -33,11 +33,18 @@ async function writeZigWrappers(directory, zig, flags) {
  */
 export async function compilerEnvironment({ toolchain, compiler }, prefix, cache) {
   const { cc, cxx, zig } = compiler
-  if (!zig) return { ...process.env, CC: [cc, ...toolchain.flags].join(' '), CXX: [cxx, ...toolchain.flags].join(' ') }
+  if (!zig)
+    return {
+      ...process.env,
+      ZERO_AR_DATE: '1',
+      CC: [cc, ...toolchain.flags].join(' '),
+      CXX: [cxx, ...toolchain.flags].join(' '),
+    }
   const wrappers = path.join(prefix, 'wrappers')
   await writeZigWrappers(wrappers, zig, toolchain.flags)
   return {
     ...process.env,
+    ZERO_AR_DATE: '1',
     PATH: `${wrappers}${path.delimiter}${process.env.PATH}`,
     CC: cc,
     CXX: cxx,

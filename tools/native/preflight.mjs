@@ -45,6 +45,8 @@ export async function cmakeEnvironment() {
   return {
     ...(make?.program === 'ninja' && { CMAKE_GENERATOR: 'Ninja' }),
     ...(name && { CC: `clang${version}`, CXX: name }),
+    // Apple's ar and ranlib write dates otherwise.
+    ZERO_AR_DATE: '1',
     ...process.env,
   }
 }

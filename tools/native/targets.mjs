@@ -71,7 +71,7 @@ export async function buildFor({ target, cpu }) {
     target: chosen,
     cpus: processor ? [processor] : [],
     directory: forHost ? 'build' : `build/${[chosen, processor].filter(Boolean).join('-')}`,
-    ...(chosen !== host && crossBuilds[chosen]),
+    ...(target && chosen === 'darwin-arm64' ? macos : chosen !== host && crossBuilds[chosen]),
   }
 }
 

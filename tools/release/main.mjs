@@ -6,7 +6,7 @@ import { messageOf, Problem } from '../acl/problem.mjs'
 import { checkAddons } from './pack/addons.mjs'
 import { collect } from './pack/collect.mjs'
 import { pack } from './pack/pack.mjs'
-import { platforms } from './platforms.mjs'
+import { packedHere, platforms, rootPackage, runHere } from './platforms.mjs'
 import { publish } from './publish/publish.mjs'
 import { verify } from './verify/verify.mjs'
 
@@ -20,25 +20,32 @@ const program = new Command('node tools/release/main.mjs')
   .configureHelp({ sortSubcommands: false })
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
 
+const platformList = (what, can) =>
+  new Option('--platform <list>', `of ${Object.keys(platforms).join(', ')}; default: what can be ${what} here`)
+    .argParser(list)
+    .default(can, can.join(','))
+
 program
   .command('pack')
   .description('builds and packs the npm packages and the C++ tarballs')
-  .option('--platform <list>', `of ${Object.keys(platforms).join(', ')}`, list, Object.keys(platforms))
+  .addOption(platformList('packed', packedHere))
   .option(
     '--cpu <list>',
     'only these of the CPUs that ComputeLibrary is compiled for: for a trial, not for a release',
     list,
   )
+  .option('--no-root', `without ${rootPackage} itself, which one machine packs for all`)
   .addOption(directory)
-  .action(({ platform, cpu, directory }) => pack({ platforms: platform, cpus: cpu, directory, say }))
+  .action(({ platform, cpu, root, directory }) => pack({ platforms: platform, cpus: cpu, root, directory, say }))
 
 program
   .command('collect')
-  .description('lists parts that were packed on several machines and put together')
+  .description('lists parts that were packed on several machines and put together; fails when one is missing')
   .addOption(directory)
   .action(async ({ directory }) => {
     const { version } = await fs.readJson('packages/acl/package.json')
-    await collect({ directory, version, say })
+    const missing = await collect({ directory, version, say })
+    if (missing.length) throw new Problem('no release', ...missing.map((file) => `missing: ${file}`))
   })
 
 program
@@ -52,7 +59,7 @@ program
 program
   .command('verify')
   .description('installs and runs what pack left, as users will: npm packages in an empty project, the C++ example')
-  .option('--platform <list>', `of ${Object.keys(platforms).join(', ')}`, list, Object.keys(platforms))
+  .addOption(platformList('run', runHere))
   .addOption(directory)
   .action(({ platform, directory }) => verify({ directory, platforms: platform, say }))
 

@@ -7,6 +7,16 @@ export const platforms = {
   'linux-x64': { os: 'linux', cpu: 'x64', libc: 'glibc' },
 }
 
+const host = `${process.platform}-${process.arch}`
+
+/** What can be packed on this machine: C++ libraries are built by a compiler with the C++ library that programs there have. */
+export const packedHere = { 'linux-x64': Object.keys(platforms), 'linux-arm64': ['linux-arm64', 'darwin-arm64'] }[
+  host
+] ?? ['darwin-arm64']
+
+/** What runs on this machine, emulated where it must be. */
+export const runHere = { 'linux-x64': ['linux-x64', 'linux-arm64'] }[host] ?? [host]
+
 /** The npm package with TypeScript's part, and those with the binaries of a platform. */
 export const rootPackage = '@intattn/acl'
 export const platformPackage = (platform) => `${rootPackage}-${platform}`

@@ -15,8 +15,8 @@ const run = async (...args) => {
 }
 
 if (process.platform === 'darwin') {
-  await run('pack', '--platform', 'darwin-arm64', '--cpu', 'apple-m1')
-  await run('verify', '--platform', 'darwin-arm64')
+  await run('pack', '--cpu', 'apple-m1')
+  await run('verify')
 } else {
   const { missing } = await findToolchain()
   if (!(await canInstall()))
@@ -28,6 +28,6 @@ if (process.platform === 'darwin') {
   if (missing.length) console.log(['SKIPPED packing and verifying packages', ...missing].join('\n'))
   else {
     await run('pack', '--cpu', 'armv8.6-a')
-    await run('verify', '--platform', 'linux-x64,linux-arm64')
+    await run('verify')
   }
 }

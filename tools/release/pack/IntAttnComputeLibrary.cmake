@@ -8,6 +8,7 @@ if(NOT TARGET IntAttn::ComputeLibrary)
   add_library(IntAttn::ComputeLibrary STATIC IMPORTED)
   set_target_properties(IntAttn::ComputeLibrary PROPERTIES
     IMPORTED_LOCATION ${_intattn_prefix}/lib/libarm_compute-static.a
+    INTERFACE_COMPILE_FEATURES cxx_std_17
     INTERFACE_INCLUDE_DIRECTORIES ${_intattn_prefix}/include
     INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS}")
   unset(_intattn_prefix)

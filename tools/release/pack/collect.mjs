@@ -13,11 +13,12 @@ const tarballOf = (name, version) => `${name.replace('@', '').replace('/', '-')}
 
 /**
  * Lists what was packed, on this machine or on several whose parts were put together, checks its sizes, and, where nothing is
- * missing, writes release.json and SHA256SUMS.
+ * missing, writes release.json.
  * @param {object} options
  * @param {string} options.directory
  * @param {string} options.version
  * @param {(text: string) => void} options.say
+ * @returns {Promise<string[]>} what is missing
  */
 export async function collect({ directory, version, say }) {
   const describe = async (file) => {
@@ -48,16 +49,11 @@ export async function collect({ directory, version, say }) {
   checkSizes([...npm, ...assets], say)
 
   const index = path.join(directory, 'release.json')
-  const sums = path.join(directory, 'SHA256SUMS')
   await fs.remove(index)
-  await fs.remove(sums)
-  if (missing.length) {
-    say(`no release.json: missing ${missing.join(', ')}`)
-    return
-  }
-  await fs.writeFile(sums, assets.map(({ file, sha256 }) => `${sha256}  ${path.basename(file)}\n`).join(''))
+  if (missing.length) return missing
   await writeJson(index, { version, tag: `v${version}`, npm, assets })
   say(`${directory}/release.json: ${npm.length} npm packages, ${assets.length} assets`)
+  return []
 }
 
 /** @param {{ file: string, size: number }[]} packed @param {(text: string) => void} say */

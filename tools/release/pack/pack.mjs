@@ -1,35 +1,40 @@
 import path from 'node:path'
 import { fs } from 'zx'
-import { digestOfFile } from '../../acl/digest.mjs'
+import { digestOf } from '../../acl/digest.mjs'
 import { Problem, Unavailable } from '../../acl/problem.mjs'
 import { buildAddon } from '../../native/build-addon.mjs'
 import { buildKernels } from '../../native/build-kernels.mjs'
 import { buildComputeLibraries } from '../../native/compute-library.mjs'
 import { buildFor, libraryName, releaseBuild } from '../../native/targets.mjs'
-import { libraryCpus, platforms } from '../platforms.mjs'
+import { libraryCpus, packedHere, platforms } from '../platforms.mjs'
 import { checkAddons, dropCopies } from './addons.mjs'
 import { collect } from './collect.mjs'
 import { packLibrary } from './library.mjs'
 import { packPlatform, packRoot } from './npm.mjs'
 
 /**
- * Builds and packs: npm packages into DIRECTORY/npm, C++ tarballs into DIRECTORY/assets, and release.json and SHA256SUMS over all that
- * is there.
+ * Builds and packs: npm packages into DIRECTORY/npm, C++ tarballs into DIRECTORY/assets, and release.json over all that is there.
  * @param {object} options
  * @param {string[]} options.platforms
  * @param {string[]} [options.cpus] of those that ComputeLibrary is compiled for: only these; a release wants all
+ * @param {boolean} [options.root] also the package with TypeScript's part
  * @param {string} options.directory
  * @param {(text: string) => void} options.say
  */
-export async function pack({ platforms: wanted, cpus, directory, say }) {
+export async function pack({ platforms: wanted, cpus, root = true, directory, say }) {
   for (const platform of wanted)
     if (!platforms[platform])
       throw new Problem(`--platform: expected ${Object.keys(platforms).join(', ')}, received '${platform}'`)
+  const elsewhere = wanted.filter((platform) => !packedHere.includes(platform))
+  if (elsewhere.length)
+    throw new Problem(
+      `--platform: expected what can be packed here (${packedHere.join(', ')}), received ${elsewhere.join(', ')}`,
+    )
   const known = Object.keys(platforms).flatMap(libraryCpus)
   for (const cpu of cpus ?? [])
     if (!known.includes(cpu)) throw new Problem(`--cpu: expected ${known.join(', ')}, received '${cpu}'`)
   const isWanted = (cpu) => !cpus || cpus.includes(cpu)
-  const { version } = await fs.readJson('packages/acl/package.json')
+  const version = await commonVersion()
   const stages = path.join(directory, 'stage')
   const npm = path.join(directory, 'npm')
   await fs.remove(stages)
@@ -38,8 +43,9 @@ export async function pack({ platforms: wanted, cpus, directory, say }) {
     return path.join(stages, name)
   }
 
-  say(await packRoot(await stage('root'), npm))
+  if (root) say(await packRoot(await stage('root'), npm))
   for (const platform of wanted) {
+    await removeOld(directory, platform)
     const build = releaseBuild(platform, isWanted)
     await requireLibraries(build)
     await buildAddon(build)
@@ -59,7 +65,31 @@ export async function pack({ platforms: wanted, cpus, directory, say }) {
     }
   }
   await fs.remove(stages)
-  await collect({ directory, version, say })
+  const missing = await collect({ directory, version, say })
+  if (missing.length) say(`a part of a release; missing are ${missing.join(', ')}`)
+}
+
+/** The version of all packages. */
+async function commonVersion() {
+  const versions = await Promise.all(
+    ['acl', 'kernels', 'bench'].map(async (name) => (await fs.readJson(`packages/${name}/package.json`)).version),
+  )
+  if (new Set(versions).size > 1)
+    throw new Problem(
+      `packages/{acl,kernels,bench}/package.json: expected one version, received ${versions.join(', ')}`,
+    )
+  return versions[0]
+}
+
+/**
+ * What was packed for a platform before: of another version, or for a CPU that has no tarball of its own any more.
+ * @param {string} directory
+ * @param {string} platform
+ */
+async function removeOld(directory, platform) {
+  for (const folder of ['npm', 'assets'])
+    for (const name of await fs.readdir(path.join(directory, folder)).catch(() => []))
+      if (name.includes(`-${platform}-`)) await fs.remove(path.join(directory, folder, name))
 }
 
 /** @param {import('../../native/targets.mjs').Build} build */
@@ -82,12 +112,23 @@ async function distinctLibraries(platform, isWanted, buildOf) {
     if (build.cpus.length === 0) return [{ cpu, alsoFor: [] }]
     if (!isWanted(cpu)) continue
     await requireLibraries(build)
-    const digest = await digestOfFile(
-      path.join('build/compute-library', libraryName(build, cpu), 'lib/libarm_compute-static.a'),
-    )
+    const digest = await digestWithoutName(build, cpu)
     const same = distinct.get(digest)
     if (same) same.alsoFor.push(cpu)
     else distinct.set(digest, { cpu, alsoFor: [] })
   }
   return [...distinct.values()]
+}
+
+/**
+ * The digest of a ComputeLibrary but for the name of the CPU in the text with which it tells how it was built.
+ * @param {import('../../native/targets.mjs').Build} build
+ * @param {string} cpu
+ */
+async function digestWithoutName(build, cpu) {
+  const prefix = path.join('build/compute-library', libraryName(build, cpu))
+  const { flags } = await fs.readJson(path.join(prefix, 'build.json'))
+  let content = await fs.readFile(path.join(prefix, 'lib/libarm_compute-static.a'), 'latin1')
+  for (const flag of flags.tuning) content = content.replaceAll(flag, '')
+  return digestOf(content)
 }

@@ -237,8 +237,9 @@ describe('an addon for Linux', () => {
 
 describe('an addon for macOS', () => {
   const [symbol, otherSymbol] = [`_${entry}`, `_${otherEntry}`]
+  const cxxLibrary = '/usr/lib/libc++.1.dylib'
   const undefinedSymbols = (received) =>
-    `expected undefined symbols of Node-API by dynamic lookup, others of ${system}, received ${received}`
+    `expected undefined symbols of Node-API by dynamic lookup, others of ${system} or ${cxxLibrary}, received ${received}`
 
   it('is taken', async () => {
     const { content } = machOFile()
@@ -303,8 +304,8 @@ describe('an addon for macOS', () => {
     ['a missing entry', { exports: [symbol] }, `expected the export ${otherSymbol}, received none of that name`],
     [
       'one more library',
-      { libraries: [system, '/usr/lib/libc++.1.dylib'].map((name) => ({ type: commandTypes.library, name })) },
-      `expected no library but ${system}, received /usr/lib/libc++.1.dylib`,
+      { libraries: [system, '/usr/lib/libobjc.A.dylib'].map((name) => ({ type: commandTypes.library, name })) },
+      `expected no library but ${system} and ${cxxLibrary}, received /usr/lib/libobjc.A.dylib`,
     ],
     [
       'one more library that may be missing',
@@ -314,7 +315,7 @@ describe('an addon for macOS', () => {
           { type: commandTypes.weakLibrary, name: '@rpath/libomp.dylib' },
         ],
       },
-      `expected no library but ${system}, received @rpath/libomp.dylib`,
+      `expected no library but ${system} and ${cxxLibrary}, received @rpath/libomp.dylib`,
     ],
     ['a run path', { runPaths: ['@loader_path/lib'] }, "expected no run path (LC_RPATH), received '@loader_path/lib'"],
     [
@@ -334,8 +335,8 @@ describe('an addon for macOS', () => {
     ],
     [
       'a definition that any library may replace',
-      { imports: [{ name: '__Znwm', ordinal: from.weakLookup }] },
-      undefinedSymbols('__Znwm (weak lookup)'),
+      { imports: [{ name: '_malloc', ordinal: from.weakLookup }] },
+      undefinedSymbols('_malloc (weak lookup)'),
     ],
     [
       'Node-API of the executable',
@@ -384,6 +385,20 @@ describe('an addon for macOS', () => {
     expect(await wrong(machOFile(changes).content, macos)).toEqual([line])
   })
 
+  it("is taken with the system's C++ library from clang's linker, and refused with it from zig's", async () => {
+    const made = machOFile({
+      libraries: [system, cxxLibrary].map((name) => ({ type: commandTypes.library, name })),
+      imports: [
+        { name: '__ZNSt3__15mutex4lockEv', ordinal: 2 },
+        { name: '__Znwm', ordinal: from.weakLookup },
+      ],
+    }).content
+    await expect(check(made, macos)).resolves.toMatchObject({ libraries: [system, cxxLibrary] })
+    expect(await wrong(made, { ...macos, linker: 'zig' })).toContain(
+      `expected no library but ${system}, received ${cxxLibrary}`,
+    )
+  })
+
   it("is taken from zig's linker with what that cannot hide, and with nothing else", async () => {
     const left = {
       exports: [symbol, otherSymbol, '__Znwm', '__ZdlPvm', '___dso_handle', '__mh_dylib_header'],
@@ -391,14 +406,14 @@ describe('an addon for macOS', () => {
       moreSymbols: [[0x0e, '_local']],
     }
     await expect(check(machOFile(left).content, { ...macos, linker: 'zig' })).resolves.toBeDefined()
-    expect(await wrong(machOFile(left).content, macos)).toHaveLength(3)
+    expect(await wrong(machOFile(left).content, macos)).toHaveLength(2)
     const more = {
       exports: [...left.exports, '_helper'],
       imports: [...left.imports, { name: '_cblas_sgemm', ordinal: from.weakLookup }],
     }
     expect(await wrong(machOFile({ ...left, ...more }).content, { ...macos, linker: 'zig' })).toEqual([
       `expected no exports but ${symbol} and ${otherSymbol}, received _helper`,
-      undefinedSymbols('_cblas_sgemm (weak lookup)'),
+      undefinedSymbols('_cblas_sgemm (weak lookup)').replace(` or ${cxxLibrary}`, ''),
     ])
   })
 

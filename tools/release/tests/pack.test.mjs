@@ -108,33 +108,29 @@ test('collect lists everything with sizes and digests, what others depend on fir
     expect((await fs.stat(path.join(place, file))).size).toBe(size)
     expect(await digestOfFile(path.join(place, file))).toBe(sha256)
   }
-  const [program, ...args] = process.platform === 'darwin' ? ['shasum', '-a', '256'] : ['sha256sum']
-  const checked = execFileSync(program, [...args, '-c', '../SHA256SUMS'], { cwd: path.join(place, 'assets') })
-  expect(checked.toString().match(/: OK$/gm)).toHaveLength(assets.length)
 })
 
 test('what is missing is named, and an older release.json does not stay', async () => {
   await packed({ without: ['apple-m3', 'armv8.2-a'] })
   await fs.remove(path.join(place, 'npm/intattn-acl-linux-x64-1.2.3.tgz'))
-  await write(place, { 'release.json': '{}', SHA256SUMS: '' })
-  await collect({ directory: place, version: '1.2.3', say })
-  expect(said.at(-1)).toContain('npm/intattn-acl-linux-x64-1.2.3.tgz')
-  expect(said.at(-1)).toContain('assets/intattn-acl-v1.2.3-darwin-arm64-apple-m3.tar.gz')
-  expect(said.at(-1)).toContain('assets/intattn-acl-v1.2.3-linux-arm64-armv8.2-a.tar.gz')
+  await write(place, { 'release.json': '{}' })
+  expect((await collect({ directory: place, version: '1.2.3', say })).sort()).toEqual([
+    'assets/intattn-acl-v1.2.3-darwin-arm64-apple-m3.tar.gz',
+    'assets/intattn-acl-v1.2.3-linux-arm64-armv8.2-a.tar.gz',
+    'npm/intattn-acl-linux-x64-1.2.3.tgz',
+  ])
   expect(await fs.pathExists(path.join(place, 'release.json'))).toBe(false)
-  expect(await fs.pathExists(path.join(place, 'SHA256SUMS'))).toBe(false)
 })
 
 test('one tarball stands for the CPUs whose libraries came out identical', async () => {
   await packed({ without: ['apple-m3'], alsoFor: { 'apple-m2': ['apple-m3'] } })
-  await collect({ directory: place, version: '1.2.3', say })
-  expect((await index()).assets.map(({ file }) => file)).not.toContain('apple-m3')
+  expect(await collect({ directory: place, version: '1.2.3', say })).toEqual([])
+  expect((await index()).assets.filter(({ file }) => file.includes('apple-m3'))).toEqual([])
 })
 
 test('packages of another version do not count', async () => {
   await packed()
-  await collect({ directory: place, version: '1.2.4', say })
-  expect(said.at(-1)).toContain('missing npm/intattn-acl-darwin-arm64-1.2.4.tgz')
+  expect(await collect({ directory: place, version: '1.2.4', say })).toContain('npm/intattn-acl-darwin-arm64-1.2.4.tgz')
 })
 
 test('a file larger than planned is refused by name', async () => {

@@ -28,8 +28,8 @@ export async function verifyInstallation({ platform, tarballs, say }) {
     if (foreign.length) throw new Problem(`npm install asked for packages that are not ours: ${foreign.join(', ')}`)
     await checkArrived(project, platform)
     await fs.copy(path.join(import.meta.dirname, 'trial.mjs'), path.join(project, 'trial.mjs'))
-    for (const { version, command, features } of nodes) {
-      const { results, found } = await trial(project, command, features)
+    for (const { version, command, has } of nodes) {
+      const { results, found } = await trial(project, command, has)
       await doctor(project, command, version)
       const shown = results.map(({ engine, isa, error }) => `${isa ?? engine} ${error.toFixed(4)}`).join(', ')
       say(`verified ${platform} on Node ${version}: relative L2 error ${shown}`)
@@ -61,7 +61,9 @@ async function install({ project, platform, registry }) {
     npm_config_update_notifier: 'false',
     ...{ http_proxy: nowhere, https_proxy: nowhere, no_proxy: '127.0.0.1' },
   }
-  const flags = [`--os=${system}`, `--cpu=${cpu}`, ...(libc ? [`--libc=${libc}`] : [])]
+  // On its own platform npm chooses by itself.
+  const own = platform === `${process.platform}-${process.arch}`
+  const flags = own ? [] : [`--os=${system}`, `--cpu=${cpu}`, ...(libc ? [`--libc=${libc}`] : [])]
   const installed = await $({ nothrow: true, quiet: true, cwd: project, env })`npm install ${rootPackage} ${flags}`
   if (installed.exitCode !== 0)
     throw new Problem(`npm install ${rootPackage} for ${platform} failed`, installed.stderr.trim())
@@ -77,8 +79,8 @@ async function checkArrived(project, platform) {
     throw new Problem(`installed for ${platform}: expected ${expected.join(', ')}, received ${arrived.join(', ')}`)
 }
 
-/** @param {string} project @param {string[]} command @param {string[]} features of the CPU */
-async function trial(project, command, features) {
+/** @param {string} project @param {string[]} command @param {(features: string[]) => Promise<boolean>} has whether the CPU has features */
+async function trial(project, command, has) {
   const run = await $({ nothrow: true, quiet: true, cwd: project, env: environment() })`${command} trial.mjs`
   if (run.exitCode !== 0) throw new Problem('the trial failed', run.stderr.trim())
   const facts = JSON.parse(run.stdout)
@@ -88,23 +90,19 @@ async function trial(project, command, features) {
   const expected = facts.platform.endsWith('-arm64') ? ['native', 'acl', 'reference'] : ['native', 'reference']
   const absent = expected.filter((name) => !engines.has(name))
   if (absent.length) throw new Problem(`no engine ${absent.join(', ')}`, JSON.stringify(facts.found, null, 2))
-  requireAllThatFit(facts.found, features)
+  await requireAllThatFit(facts.found, has)
   return facts
 }
 
 /**
  * That every instruction set is there that the CPU has: a build may lose one and still be right, only slow.
  * @param {{ instructionSets: { name: string, compiled: boolean, available: boolean, requires: string }[] }[]} found
- * @param {string[]} features of the CPU
+ * @param {(features: string[]) => Promise<boolean>} has whether the CPU has features
  */
-function requireAllThatFit(found, features) {
-  const plain = (name) => name.replaceAll('_', '')
-  const present = features.map(plain)
-  for (const { name, compiled, available, requires } of found.flatMap(({ instructionSets }) => instructionSets)) {
-    const fits = requires.split(', ').every((feature) => present.includes(plain(feature)))
-    if (fits && !(compiled && available))
+async function requireAllThatFit(found, has) {
+  for (const { name, compiled, available, requires } of found.flatMap(({ instructionSets }) => instructionSets))
+    if (!(compiled && available) && requires && (await has(requires.split(', '))))
       throw new Problem(`instruction set ${name}: expected, since the CPU has ${requires}, received none`)
-  }
 }
 
 /** The user's command, run by the same Node.js. @param {string} project @param {string[]} command @param {string} version */

@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { $, fs } from 'zx'
+import { hasHere } from '../../acl/host-cpu.mjs'
 import { Unavailable } from '../../acl/problem.mjs'
 import { emulatedNode } from '../../arm64/node.mjs'
 import { cpus, defaultCpu } from '../../qemu/cpu.mjs'
@@ -11,12 +12,12 @@ const host = `${process.platform}-${process.arch}`
  * The Node.js versions that packages for a platform are verified on: the command that runs each on this machine, emulated where it must
  * be. On macOS, which has none in the registry, the one that runs this.
  * @param {string} platform
- * @returns {Promise<{ version: string, command: string[], features: string[] }[]>} with the features of the CPU, as the system tells them
+ * @returns {Promise<{ version: string, command: string[], has: (features: string[]) => Promise<boolean> }[]>} `has`: whether the CPU has features
  */
 export async function nodesFor(platform) {
   if (platform === 'darwin-arm64') {
     if (host !== platform) throw new Unavailable(`${platform} packages run on macOS only, and this is ${host}`)
-    return [{ version: process.version, command: [process.execPath], features: [] }]
+    return [{ version: process.version, command: [process.execPath], has: hasHere }]
   }
   const emulated = platform !== host
   if (emulated) {
@@ -24,12 +25,13 @@ export async function nodesFor(platform) {
     if (missing.length) throw new Unavailable(`${platform} packages cannot run here`, ...missing)
   }
   const modules = await install(platform)
-  const features = emulated ? cpus[defaultCpu].features : await hostFeatures()
+  const emulatedHas = async (features) => features.every((name) => cpus[defaultCpu].features.includes(name))
+  const has = emulated ? emulatedHas : hasHere
   const nodes = []
   for (const name of Object.keys(await readDependencies(platform))) {
     const binary = path.join(modules, name, 'bin/node')
     const command = emulated ? await emulatedCommand(name, binary) : [binary]
-    nodes.push({ version: (await $({ quiet: true })`${command} --version`).stdout.trim(), command, features })
+    nodes.push({ version: (await $({ quiet: true })`${command} --version`).stdout.trim(), command, has })
   }
   return nodes
 }
@@ -37,11 +39,6 @@ export async function nodesFor(platform) {
 async function emulatedCommand(name, binary) {
   const { command, flags } = await emulatedNode(defaultCpu, binary, path.resolve('build/nodes/emulated', name))
   return [command, ...flags]
-}
-
-async function hostFeatures() {
-  const cpuinfo = await fs.readFile('/proc/cpuinfo', 'latin1')
-  return /^(?:flags|Features)\s*:(.*)$/m.exec(cpuinfo)?.[1].trim().split(' ') ?? []
 }
 
 const locked = (platform) => path.join(import.meta.dirname, 'nodes', platform)

@@ -17,13 +17,16 @@ export async function verify({ directory, platforms: wanted, say }) {
   for (const platform of wanted)
     if (!platforms[platform])
       throw new Problem(`--platform: expected ${Object.keys(platforms).join(', ')}, received '${platform}'`)
-  const tarballs = await filesIn(path.join(directory, 'npm'), '.tgz')
+  const { version } = await fs.readJson('packages/acl/package.json')
+  const tarballs = await filesIn(path.join(directory, 'npm'), `-${version}.tgz`)
   const packages = new Map()
   for (const file of tarballs) packages.set((await readPackage(file)).name, file)
   const absent = [rootPackage, ...wanted.map(platformPackage)].filter((name) => !packages.has(name))
   if (absent.length) throw new Problem(`nothing to verify: ${absent.join(', ')} not packed`, 'pack makes them')
   await checkTypes(packages.get(rootPackage), say)
-  const archives = await filesIn(path.join(directory, 'assets'), '.tar.gz')
+  const archives = (await filesIn(path.join(directory, 'assets'), '.tar.gz')).filter((file) =>
+    path.basename(file).startsWith(`intattn-acl-v${version}-`),
+  )
   for (const platform of wanted) {
     await verifyInstallation({ platform, tarballs, say })
     const own = archives.filter((file) => path.basename(file).includes(`-${platform}-`))
