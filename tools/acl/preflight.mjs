@@ -92,19 +92,23 @@ async function findZig(layout) {
   return undefined
 }
 
+const ownLayout = layoutOf(path.resolve(import.meta.dirname, '../..'))
+
+/** The zig program, when it is there. */
+export const zigHere = async () => (await findZig(ownLayout))?.zig
+
 /**
  * The zig program, installed when it is not there.
  * @param {(text: string) => void} say
  */
 export async function requireZig(say) {
-  const layout = layoutOf(path.resolve(import.meta.dirname, '../..'))
-  const there = await findZig(layout)
-  if (there?.zig) return there.zig
+  const there = await zigHere()
+  if (there) return there
   if (!(await canInstall())) throw new Unavailable('zig cannot be had here', missing('zig'))
-  await install(layout, 'zig', say)
-  const installed = await findZig(layout)
-  if (!installed?.zig) throw new Unavailable('zig: installed, but not to be found')
-  return installed.zig
+  await install(ownLayout, 'zig', say)
+  const installed = await zigHere()
+  if (!installed) throw new Unavailable('zig: installed, but not to be found')
+  return installed
 }
 
 export const host = `${process.platform}-${process.arch}`

@@ -1,7 +1,8 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { $ } from 'zx'
+import { requireZig, zigHere } from '../../../acl/preflight.mjs'
 
 const host = `${process.platform}-${process.arch}`
 const entries = ['napi_register_module_v1', 'node_api_module_get_api_version_v1']
@@ -100,25 +101,10 @@ async function findForMacos() {
   }
 }
 
-/** zig, by itself or in any Python: that of a virtual environment, or the one that builds install. */
-async function findZig() {
-  const program = 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))'
-  const places = [
-    ...(process.env.PATH ?? '').split(path.delimiter),
-    path.resolve(import.meta.dirname, '../../../../build/python/zig/bin'),
-  ]
-  const run = $({ nothrow: true, quiet: true })
-  if ((await run`zig version`).exitCode === 0) return 'zig'
-  for (const python of places.map((place) => path.join(place, 'python3')).filter((python) => existsSync(python))) {
-    const { exitCode, stdout } = await run`${python} -c ${program}`
-    if (exitCode === 0) return stdout.trim()
-  }
-  return undefined
-}
-
 /** @returns {Promise<Compiler[]>} */
 async function findZigs() {
-  const command = await findZig()
+  // In CI as a build would have it: installed where it is not there.
+  const command = process.env.CI ? await requireZig(console.log) : await zigHere()
   return Object.entries(zigTargets).map(([platform, target]) => ({
     ...{ name: `${platform}, by zig`, platform, kind: 'zig', command },
     flags: [
@@ -127,7 +113,7 @@ async function findZigs() {
         ? ['-undefined', 'dynamic_lookup', '-install_name', '@rpath/intattn.node']
         : linuxFlags),
     ],
-    ...{ remedy: 'pip install ziglang', needed: process.platform === 'linux' },
+    ...{ remedy: 'pack installs it; or pip install ziglang', needed: process.platform === 'linux' },
   }))
 }
 
