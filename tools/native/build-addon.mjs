@@ -1,5 +1,5 @@
 // Builds the addons with cmake-js; the compiler speaks only when something is wrong.
-// node tools/native/build-addon.mjs [--target linux-arm64|darwin-arm64] [--cpu CPU] [--optional], or --release --target TARGET
+// node tools/native/build-addon.mjs [--target linux-arm64|darwin-arm64] [--cpu CPU] [--optional]
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -10,7 +10,7 @@ import { findToolchain } from '../qemu/toolchain.mjs'
 import { requireCrossCompiler } from './cross-compiler.mjs'
 import { readLinkedLibraries } from './linked-libraries.mjs'
 import { cmakeEnvironment, missingTools } from './preflight.mjs'
-import { buildFor, releaseBuild } from './targets.mjs'
+import { buildFor } from './targets.mjs'
 
 const addonPackage = 'packages/acl'
 
@@ -77,12 +77,9 @@ async function describe({ target, system }, libraries) {
 if (import.meta.url === pathToFileURL(process.argv[1]).href)
   try {
     const { values } = parseArgs({
-      options: {
-        ...{ target: { type: 'string' }, cpu: { type: 'string' } },
-        ...{ optional: { type: 'boolean' }, release: { type: 'boolean' } },
-      },
+      options: { target: { type: 'string' }, cpu: { type: 'string' }, optional: { type: 'boolean' } },
     })
-    const build = values.release ? releaseBuild(values.target) : await buildFor(values)
+    const build = await buildFor(values)
     const missing = build.toolchain && values.optional && !process.env.CI ? (await findToolchain()).missing : []
     if (missing.length) console.log([`SKIPPED the addon for ${build.target}`, ...missing].join('\n'))
     else await buildAddon(build)

@@ -1,5 +1,5 @@
 // Builds ComputeLibrary for engine acl, through Nx, which knows whether that was done before:
-// node tools/native/compute-library.mjs [--target linux-arm64|darwin-arm64] [--cpu CPU] [--optional], or --release --target TARGET
+// node tools/native/compute-library.mjs [--target linux-arm64|darwin-arm64] [--cpu CPU] [--optional]
 // Without --target for this machine, where it is arm64. What cannot be built here is an error when a target was named, or with CI=true;
 // else, and with --optional, it is said, and engine acl is left out.
 import { pathToFileURL } from 'node:url'
@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { $ } from 'zx'
 import { lackingHere } from '../acl/host-cpu.mjs'
 import { writeLinkedLibraries } from './linked-libraries.mjs'
-import { buildFor, cpus, libraryName, releaseBuild } from './targets.mjs'
+import { buildFor, cpus, libraryName } from './targets.mjs'
 
 const acl = 'tools/acl/main.mjs'
 /** Exit code of tools/acl when a tool or the source cannot be had here. */
@@ -58,12 +58,9 @@ async function whyNone({ target }) {
 if (import.meta.url === pathToFileURL(process.argv[1]).href)
   try {
     const { values } = parseArgs({
-      options: {
-        ...{ target: { type: 'string' }, cpu: { type: 'string' } },
-        ...{ optional: { type: 'boolean' }, release: { type: 'boolean' } },
-      },
+      options: { target: { type: 'string' }, cpu: { type: 'string' }, optional: { type: 'boolean' } },
     })
-    const build = values.release ? releaseBuild(values.target) : await buildFor(values)
+    const build = await buildFor(values)
     const reason = await buildComputeLibraries(build)
     const required = process.env.CI || (values.target && !values.optional)
     if (reason && required) throw new Error(reason)

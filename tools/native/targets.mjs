@@ -83,7 +83,7 @@ export async function buildFor({ target, cpu }) {
  */
 export function releaseBuild(target, wanted = () => true) {
   if (target === undefined || !released[target])
-    throw new Error(`--target: expected ${Object.keys(released).join(', ')} with --release, received '${target}'`)
+    throw new Error(`--target: expected ${Object.keys(released).join(', ')}, received '${target}'`)
   const demands = (name) => cpus[name].requiredFeatures.length
   // Of equal ones the newest first, as among others.
   const byDemand = cpusOf(target)
