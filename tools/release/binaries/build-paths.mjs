@@ -1,6 +1,6 @@
 import { printable } from './bytes.mjs'
 
-/** Where homes and temporary files are. */
+/** Where every Linux and macOS keeps homes and temporary files: the beginnings to look for, whichever machine made a binary. */
 const usualPlaces = ['/home/', '/root/', '/Users/', '/tmp/', '/private/var/', '/var/folders/']
 const longestPath = 200
 const mostPaths = 100
