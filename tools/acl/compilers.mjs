@@ -1,6 +1,12 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 
+/**
+ * What makes two builds the same bytes: archives without dates, and in one order, which ComputeLibrary's build files take from a Python
+ * set.
+ */
+export const reproducible = { ZERO_AR_DATE: '1', PYTHONHASHSEED: '0' }
+
 /** @param {string} text */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`
 
@@ -36,7 +42,7 @@ export async function compilerEnvironment({ toolchain, compiler }, prefix, cache
   if (!zig)
     return {
       ...process.env,
-      ZERO_AR_DATE: '1',
+      ...reproducible,
       CC: [cc, ...toolchain.flags].join(' '),
       CXX: [cxx, ...toolchain.flags].join(' '),
     }
@@ -44,7 +50,7 @@ export async function compilerEnvironment({ toolchain, compiler }, prefix, cache
   await writeZigWrappers(wrappers, zig, toolchain.flags)
   return {
     ...process.env,
-    ZERO_AR_DATE: '1',
+    ...reproducible,
     PATH: `${wrappers}${path.delimiter}${process.env.PATH}`,
     CC: cc,
     CXX: cxx,

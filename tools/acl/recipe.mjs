@@ -1,3 +1,4 @@
+import { reproducible } from './compilers.mjs'
 import { digestOf } from './digest.mjs'
 import { cpus, operators, sconsOptions, tailoring } from './toolchains.mjs'
 
@@ -28,6 +29,7 @@ export function recipeOf({ source, series, target, cpu, full, found }) {
     requiredFeatures,
     compiler: version,
     command: { cc, cxx },
+    environment: reproducible,
     flags: { compiler: toolchain.flags, tuning: tuned ? [tuned] : [], scons },
     ...facets,
   }

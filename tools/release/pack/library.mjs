@@ -7,7 +7,18 @@ import { createArchive, filesBelow, readEntry } from './archive.mjs'
 import { copyLicences } from './licences.mjs'
 
 /** What of a ComputeLibrary's build.json tells how it was made. */
-const recorded = ['version', 'source', 'series', 'target', 'cpu', 'requiredFeatures', 'compiler', 'flags', 'operators']
+const recorded = [
+  'version',
+  'source',
+  'series',
+  'target',
+  'cpu',
+  'requiredFeatures',
+  'compiler',
+  'flags',
+  'environment',
+  'operators',
+]
 
 /** @param {string} platform @param {string} cpu @param {string} version */
 export const libraryArchive = (platform, cpu, version) => `intattn-acl-v${version}-${platform}-${cpu}.tar.gz`
