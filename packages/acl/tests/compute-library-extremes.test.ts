@@ -17,7 +17,7 @@ describe.skipIf(!acl.available)(
   `engine acl at its limits${acl.available ? '' : ` (not run here: ${acl.reason})`}`,
   () => {
     const headDim = 16
-    const lengths = [1024, 1025, 4096, 5000, 16384]
+    const lengths = [256, 257, 820, 1024, 3854, 16384]
 
     test.each(lengths)('fp16 adds up all of %i keys that weigh the same', (keyLength) => {
       const zeros = (length: number) => head(new Float32Array(length * headDim), headDim)
@@ -30,7 +30,7 @@ describe.skipIf(!acl.available)(
         )
         const inputs = { query: zeros(3), key: zeros(keyLength), value, output }
         const result = runOnce({ ...common, headDim, pipeline: 'fp16' }, inputs)
-        for (const x of Array.from(floats(result.output))) expect(Math.abs(x - 1)).toBeLessThan(0.2)
+        for (const x of Array.from(floats(result.output))) expect(Math.abs(x - 1)).toBeLessThan(0.035)
       }
     })
 
@@ -41,7 +41,7 @@ describe.skipIf(!acl.available)(
       for (let i = 0; i < value.data.length; i++) value.data[i]! += 1
       const inputs = { query: draw(3), key: draw(keyLength), value }
       const { output } = runOnce({ ...common, headDim, pipeline: 'fp16', causal: true }, inputs)
-      expect(relativeL2(floats(output), float64Attention({ ...inputs, causal: true }))).toBeLessThan(0.02)
+      expect(relativeL2(floats(output), float64Attention({ ...inputs, causal: true }))).toBeLessThan(0.003)
     })
 
     test.each(['fp32', 'fp16'] as const)('%s: a mask hides keys at the smallest softmax scale', (pipeline) => {

@@ -25,7 +25,7 @@ public:
            Threads& threads);
 
 private:
-  static constexpr std::size_t block_keys = 1024;
+  static constexpr std::size_t block_keys = 256;
   using Block = ValueBlock<arm_compute::NEGEMM>;
 
   const std::size_t element_bytes_, dim_, elements_; ///< elements of the product
