@@ -49,7 +49,8 @@ export async function buildAddon(build) {
   const release = path.join(addonPackage, build.directory, 'Release')
   // What an earlier build left would look like a part of this one.
   await fs.remove(release)
-  // Configured every time: what `compile` finds configured it leaves as it is, with whatever definitions that had.
+  // Configured anew every time: definitions of before would stay, those that are empty now (which cmake-js leaves out) too.
+  await fs.remove(path.join(addonPackage, build.directory, 'CMakeCache.txt'))
   const env = await cmakeEnvironment()
   for (const step of ['configure', 'build']) {
     const done = await $({ nothrow: true, quiet: true, cwd: addonPackage, env })`
@@ -68,7 +69,7 @@ async function describe({ target, system }, libraries) {
   const { version } = await fs.readJson(path.join(addonPackage, 'package.json'))
   const acl = libraries.map(({ cpu, facts }) => ({
     ...{ engine: 'acl', file: `intattn_acl-${cpu}.node`, cpu },
-    ...{ computeLibrary: facts.version, requiredFeatures: facts.requiredFeatures },
+    ...{ computeLibrary: facts.version, compiler: facts.compiler, requiredFeatures: facts.requiredFeatures },
   }))
   const native = { engine: 'native', file: 'intattn.node', requiredFeatures: [] }
   return { version, platform: target, ...(system && { system }), addons: [native, ...acl] }

@@ -83,7 +83,13 @@ function requireAvailable(addon: Addon, isa: InstructionSet, argument: string): 
 function nativeInfo(): EngineInfo {
   try {
     const { addon, place } = loadedAddon('native')
-    return { name: 'native', available: true, place, instructionSets: instructionSetsOf(addon) }
+    return {
+      name: 'native',
+      available: true,
+      place,
+      compiler: addon.compiler,
+      instructionSets: instructionSetsOf(addon),
+    }
   } catch (error) {
     return { name: 'native', available: false, reason: firstLine(error), instructionSets: [] }
   }

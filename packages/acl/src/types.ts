@@ -199,6 +199,8 @@ export interface EngineInfo {
   reason?: string
   /** Where its addon comes from. */
   place?: AddonPlace
+  /** What compiled the native engine: `clang 19.1.7`, `gcc 12.2.0`. */
+  compiler?: string
   /** Of the native engine, from the most portable to the fastest. */
   instructionSets: InstructionSetInfo[]
   /** Engine `acl`, where it was built. */
@@ -215,6 +217,8 @@ export interface LibraryInfo {
   target: string
   /** Likewise: `armv8.6-a`, `apple-m2`, … */
   cpu: string
+  /** What compiled it: `zig 0.17.1`. */
+  compiler: string
   /** CPU features that its code uses without asking, as Linux names them. */
   requires: readonly string[]
 }

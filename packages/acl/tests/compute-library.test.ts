@@ -27,6 +27,7 @@ describe('what engine acl needs is checked before its binary is loaded', () => {
     file: 'intattn_acl.node',
     cpu: 'armv8.6-a',
     computeLibrary: '24.11',
+    compiler: 'clang 19.1.7',
     requiredFeatures: ['asimd', 'asimddp', 'i8mm', 'bf16'],
   }
   const facts = { version: '1.0.0', platform: 'linux-arm64', addons: [addon] }
@@ -151,8 +152,8 @@ describe('what engine acl needs is checked before its binary is loaded', () => {
   })
 
   test('what it was built for is listed, also where it cannot run', () => {
-    const { computeLibrary, cpu, requiredFeatures } = addon
-    const library = { version: computeLibrary, target: 'linux-arm64', cpu, requires: requiredFeatures }
+    const { computeLibrary, cpu, compiler, requiredFeatures } = addon
+    const library = { version: computeLibrary, target: 'linux-arm64', cpu, compiler, requires: requiredFeatures }
     const here = surroundings({})
     const found = findAddon('acl', here, requiredFeatures)
     expect(found).toMatchObject({ place: 'local build', entry: { library } })

@@ -160,6 +160,7 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
       file: `${cpu}.cjs`,
       cpu,
       computeLibrary: '24.11',
+      compiler: 'clang 19.1.7',
       requiredFeatures: [feature],
     })
     project.platformPackage(

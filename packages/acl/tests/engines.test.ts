@@ -8,6 +8,7 @@ import { engines, instructionSets } from '../src/index.js'
 import { compiledApi } from './support/compile.js'
 import { threadedEngines } from './support/engines.js'
 import { errorOf, expectTyped } from './support/errors.js'
+import { shareOf } from './support/random.js'
 
 /** Of child processes: both colour variables together make Node print a warning. */
 const { FORCE_COLOR: _, NO_COLOR: __, ...environment } = process.env
@@ -19,6 +20,7 @@ describe('engines', () => {
     expect(acl!.reason === undefined).toBe(acl!.available)
     expect(reference).toEqual({ name: 'reference', available: true, instructionSets: [] })
     expect(native).toMatchObject({ name: 'native', available: true, place: 'local build' })
+    expect(native!.compiler).toMatch(/^((Apple )?clang|gcc) \d+\.\d+\.\d+$/)
     const names = native!.instructionSets.map(({ name }) => name)
     expect(names).toEqual(instructionSets)
     for (const { available, compiled, reason } of native!.instructionSets) {
@@ -53,7 +55,7 @@ describe.each(threadedEngines)('processes, %s engine', (engine) => {
   test('leave with runs queued and nobody waiting', () => run('attention.run(inputs); attention.run(inputs)'))
   test('leave without dispose', () => run('attention.runSync(inputs)'))
   test('collect objects that nobody disposed', () =>
-    run(`for (let i = 0; i < 300; i++) new Attention({ heads: 2, headDim: 64, threads: 2 }).runSync({
+    run(`for (let i = 0; i < ${shareOf(300)}; i++) new Attention({ heads: 2, headDim: 64, threads: 2 }).runSync({
            query: { ...heavy, dims: [1, 2, 1, 64], data: data.subarray(0, 128) }, key: heavy, value: heavy })`))
 
   test('load the addon in a worker alone, and unload it', () => {

@@ -368,6 +368,7 @@ describeUnlessEmulated('of several addons of an engine, the first whose CPU feat
     file: `${cpu}.cjs`,
     cpu,
     computeLibrary: '24.11',
+    compiler: 'clang 19.1.7',
     requiredFeatures,
   })
   const newer = library('armv8.6-a', ['asimd', 'asimdhp', 'i8mm'])
@@ -414,7 +415,13 @@ describeUnlessEmulated('of several addons of an engine, the first whose CPU feat
       available: true,
       place: 'platform package',
       instructionSets: [],
-      library: { version: '24.11', target, cpu: 'armv8.2-a', requires: older.requiredFeatures },
+      library: {
+        version: '24.11',
+        target,
+        cpu: 'armv8.2-a',
+        compiler: 'clang 19.1.7',
+        requires: older.requiredFeatures,
+      },
     })
   })
 

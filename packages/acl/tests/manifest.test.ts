@@ -32,7 +32,7 @@ function refusals(project: Project, contents: readonly string[]): Refusal[] {
 }
 
 describe('an addons.json', () => {
-  const entry = { ...nativeEntry, cpu: 'armv8.2-a', computeLibrary: '24.11' }
+  const entry = { ...nativeEntry, cpu: 'armv8.2-a', computeLibrary: '24.11', compiler: 'clang 19.1.7' }
   const cases: readonly (readonly [what: string, content: string | object, reason: RegExp])[] = [
     ['nothing', '', /JSON/],
     ['half of it', '{"version":', /JSON/],
@@ -56,6 +56,8 @@ describe('an addons.json', () => {
     ['a file on a drive', manifest([{ ...entry, file: 'C:intattn.node' }]), /^addons\[0\]\.file: /],
     ['no cpu', manifest([{ ...entry, engine: 'acl', cpu: undefined }]), /^addons\[0\]\.cpu: /],
     ['no ComputeLibrary', manifest([{ ...entry, engine: 'acl', computeLibrary: '' }]), /\.computeLibrary: /],
+    ['no compiler', manifest([{ ...entry, engine: 'acl', compiler: undefined }]), /\.compiler: expected a string/],
+    ['a compiler in two lines', manifest([{ ...entry, engine: 'acl', compiler: 'clang\n19' }]), /\.compiler: /],
     ['another system', manifest([], { system: { name: 'musl', version: '1.2' } }), /^system\.name: /],
     ['a system without version', manifest([], { system: { name: 'glibc' } }), /^system\.version: /],
     ['a system that is a name', manifest([], { system: 'glibc' }), /^system: /],
@@ -100,7 +102,14 @@ describe('an addons.json', () => {
 const whole = manifest(
   [
     nativeEntry,
-    { engine: 'acl', file: 'a.node', cpu: 'armv8.6-a', computeLibrary: '24.11', requiredFeatures: ['i8mm', 'bf16'] },
+    {
+      engine: 'acl',
+      file: 'a.node',
+      cpu: 'armv8.6-a',
+      computeLibrary: '24.11',
+      compiler: 'zig 0.17.1',
+      requiredFeatures: ['i8mm', 'bf16'],
+    },
   ],
   { system: { name: 'glibc', version: '2.28' } },
 )

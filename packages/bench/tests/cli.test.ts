@@ -153,6 +153,7 @@ describe('results', () => {
     const { code, stdout, stderr } = await bench(small)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^intattn-bench \d+\.\d+\.\d+/)
+    expect(stdout).toContain(`\nbuilt    native by ${native.compiler}`)
     expect(stdout).toContain(`Node ${process.version}`)
     expect(stdout).toContain(
       'L 24, d 8, heads 1, kvHeads 1; synthetic normal, seed 1; float32 in; threads 1; warmup 1, runs 3',

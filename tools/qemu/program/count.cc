@@ -15,7 +15,6 @@
 
 #if INTATTN_COMPUTE_LIBRARY
 #include "engines/compute_library/attention.h"
-#include "engines/compute_library/threads.h"
 #endif
 
 namespace intattn::count {
@@ -112,7 +111,6 @@ template <class Engine> void count(const AttentionOptions& options, const Attent
 
 #if INTATTN_COMPUTE_LIBRARY
 void count_acl(const AttentionOptions& options, const AttentionArguments& arguments) {
-  compute_library::start_threads();
   count<compute_library::Attention>(options, arguments);
 }
 #else

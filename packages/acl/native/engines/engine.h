@@ -29,7 +29,4 @@ public:
 /// when memory or threads are short.
 std::unique_ptr<Engine> make_engine(const AttentionOptions& options);
 
-/// Called before anything else in every thread that loads this binary: the main thread and Workers, in any order.
-void initialize_engine();
-
 } // namespace intattn

@@ -4,12 +4,14 @@ import type { ResolvedTable } from '../table.js'
 import type { Intermediates, Normalization } from '../types.js'
 
 /** Counts changes of this interface, so that an addon built before one is not mistaken for its successor; `addon.cc` has the same. */
-export const interfaceVersion = 2
+export const interfaceVersion = 3
 
 /** The C++ addon. It trusts TypeScript with everything but memory: each array's size is checked again on the other side. */
 export interface Addon {
   /** {@link interfaceVersion} of the sources it was built from. */
   interfaceVersion: number
+  /** What compiled it, with its version: `clang 19.1.7`. */
+  compiler: string
   /** Features of this CPU that code here asks for, as Linux names them. */
   cpuFeatures(): string[]
   /** From the most portable to the fastest. */

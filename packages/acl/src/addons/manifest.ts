@@ -81,10 +81,12 @@ function entryOf(value: unknown, argument: string, target: string): AddonEntry {
   if (engine === 'native') return { engine, file, requiredFeatures }
   const version = text(fields.computeLibrary, `${argument}.computeLibrary`, word)
   const cpu = text(fields.cpu, `${argument}.cpu`, word)
-  return { engine, file, requiredFeatures, library: { version, target, cpu, requires: requiredFeatures } }
+  const compiler = text(fields.compiler, `${argument}.compiler`, line)
+  return { engine, file, requiredFeatures, library: { version, target, cpu, compiler, requires: requiredFeatures } }
 }
 
 const word = /^[\w.+-]+$/
+const line = /^\w[ -~]*$/
 
 function list(value: unknown, argument: string): readonly unknown[] {
   return Array.isArray(value) ? value : fail('INVALID_ARGUMENT', argument, 'a list', value)

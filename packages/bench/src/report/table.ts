@@ -46,10 +46,14 @@ export function formatMachine(machine: Machine): string {
   const sets = engines
     .flatMap(({ instructionSets }) => instructionSets.filter(({ available }) => available))
     .map(({ name, requires }) => (requires ? `${name} (${requires})` : name))
+  const built = engines.flatMap(({ name, library, compiler = library?.compiler }) =>
+    compiler === undefined ? [] : [`${name} by ${compiler}`],
+  )
   return [
     `intattn-bench ${version}${commit ? `, commit ${commit}` : ''}`,
     `cpu      ${cpu}, ${cores} cores (${availableThreads} for this process), ${memoryGiB} GiB${power ? `, ${power}` : ''}, load ${load}`,
     `isa      ${sets.join(', ') || 'none'}`,
+    ...(built.length ? [`built    ${built.join(', ')}`] : []),
     `system   ${os} ${arch}, Node ${node}`,
     '',
   ].join('\n')

@@ -43,9 +43,4 @@ void Threads::for_parts(std::size_t items, std::size_t grain,
   arm_compute::Scheduler::get().run_tagged_workloads(workloads, "intattn");
 }
 
-void start_threads() {
-  const std::lock_guard<std::mutex> lock(pool_mutex());
-  arm_compute::Scheduler::get();
-}
-
 } // namespace intattn::compute_library

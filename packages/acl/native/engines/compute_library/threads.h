@@ -23,7 +23,4 @@ private:
   unsigned count_;
 };
 
-/// Creates the pool where it is not there yet; from any thread, any number of times.
-void start_threads();
-
 } // namespace intattn::compute_library

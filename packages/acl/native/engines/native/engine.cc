@@ -21,6 +21,4 @@ private:
 
 std::unique_ptr<Engine> make_engine(const AttentionOptions& options) { return std::make_unique<NativeEngine>(options); }
 
-void initialize_engine() {}
-
 } // namespace intattn
