@@ -5,7 +5,7 @@ import { Attention } from '../src/index.js'
 import { expectIdentical } from './support/compare.js'
 import { compiledApi } from './support/compile.js'
 import { describeEachEngine, threadedEngines } from './support/engines.js'
-import { Random } from './support/random.js'
+import { Random, shareOf } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
 const common = { heads: 4, kvHeads: 2, headDim: 48, causal: true, threads: 2 }
@@ -83,7 +83,8 @@ describeEachEngine(
         dims: [1, 2, length, 64],
         data: new Float32Array(length * 128),
       })
-      const heavy = { query: long(1500), key: long(1500), value: long(1500) }
+      const length = shareOf(1500)
+      const heavy = { query: long(length), key: long(length), value: long(length) }
       const body = `
       const attention = new Attention({ heads: 2, headDim: 64, threads: 2, pipeline: workerData.pipeline, engine: workerData.engine })
       const run = () => attention.run(workerData.heavy).then(run)

@@ -61,7 +61,7 @@ function checkSizes(packed, say) {
   const table = new Table({
     head: ['file', 'kB', 'budget'],
     colAligns: ['left', 'right', 'right'],
-    style: { head: [] },
+    style: { head: [], border: [], compact: true },
   })
   const over = []
   for (const { file, size } of packed) {

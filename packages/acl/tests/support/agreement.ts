@@ -43,6 +43,16 @@ export function referenceRun(options: AttentionOptions, inputs: AttentionInputs)
   return runOnce({ ...others, engine: 'reference' }, given)
 }
 
+/** What is the same for every engine and instruction set, made once per file of tests: it takes longer than what it is compared with. */
+export class Once {
+  readonly #made = new Map<string, unknown>()
+
+  get<T>(name: string, make: () => T): T {
+    if (!this.#made.has(name)) this.#made.set(name, make())
+    return this.#made.get(name) as T
+  }
+}
+
 /** All integers identical, output close to the reference's. */
 export function expectAgreement(
   actual: AttentionResult<FloatTensor>,
