@@ -53,6 +53,7 @@ Pipelines: 0 fp32, 1 fp16, 2 int8 (int8 products, float softmax), 3 int (integer
 Examples:
   npm run bench
   npm run bench -- --L 1024,4096 --d 128 --threads 1 --peer onnxruntime
+  npm run bench -- --L 1024,2048,4096,8192,16384 --d 128 --threads 1   (the paper's lengths)
   npm run bench -- --L 1024 --d 128 --threads 1 --engine native,acl
   npm run bench -- --pipe 3 --L 2048 --threads 1,2 --json result.json
   npm run -s bench -- --json -      (-s: without it npm prints lines of its own)`

@@ -5,6 +5,7 @@ import { parseFlags } from './cli.js'
 import { describeMachine } from './machine.js'
 import { createProgress } from './progress.js'
 import { checkWritable, formatJson, writeWhole } from './report/json.js'
+import { formatOverview } from './report/overview.js'
 import { formatMachine, formatNotes, formatTable } from './report/table.js'
 import { UsageError } from './usage-error.js'
 
@@ -68,6 +69,7 @@ async function main(): Promise<void> {
     onStart: () => print(formatMachine(machine)),
     onTable: (table) => print(formatTable(table)),
   })
+  if (tables.length > 1) print(formatOverview(tables))
   print(formatNotes(callOverheadUs, tables).trimEnd())
   if (json === undefined) return
   const text = formatJson(machine, callOverheadUs, tables)

@@ -167,6 +167,23 @@ describe('results', () => {
     expect(stdout).toMatch(/[\d.]+ µs runSync, [\d.]+ µs await run \(warm, one token, one thread\)/)
   })
 
+  it('puts several sizes side by side, each contender with the medians of its tables', async () => {
+    const flags = ['--engine', 'reference', '--pipe', '0,3', '--warmup', '0', '--runs', '2', '--d', '8']
+    const { stdout } = await bench([...flags, '--L', '8,16'])
+    const [tables = '', overview = ''] = stdout.split('All sizes: median ms (times as fast as fp32 of the same engine)')
+    expect(overview).toMatch(/^\npipeline +engine +preset +L 8 +L 16\n/)
+    for (const contender of ['fp32 +reference', 'int +reference +– +paper', 'int +reference +– +precise']) {
+      const medians = [...tables.matchAll(new RegExp(`^${contender} +(?:– +)*[\\d.]+ +([\\d.]+) +`, 'gm'))].map(
+        ([, ms]) => ms,
+      )
+      expect(medians).toHaveLength(2)
+      const cells = medians.map((ms) => `${ms} \\([\\d.]+\\)`).join(' +')
+      expect(overview).toMatch(new RegExp(`^${contender.replace(' +– ', ' ')} .*${cells}$`, 'm'))
+    }
+    expect((await bench([...flags, '--L', '8'])).stdout).not.toContain('All sizes')
+    expect((await bench([...flags, '--L', '8', '--d', '4,8'])).stdout).toMatch(/ +L 8, d 4 +L 8, d 8\n/)
+  })
+
   it('prints a 95th percentile of 20 runs, not of fewer', async () => {
     const flags = ['--engine', 'reference', '--L', '8', '--d', '8', '--warmup', '0', '--pipe', '0']
     const few = await bench([...flags, '--runs', '19'])

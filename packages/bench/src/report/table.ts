@@ -1,30 +1,15 @@
-import Table from 'cli-table3'
 import type { CallOverhead } from '../call-overhead.js'
 import type { Machine } from '../machine.js'
 import { type PeerResult, type Problem, type Result, ratioToPeer, type TableResult } from '../results.js'
 import { extremes, MIN_SAMPLES_FOR_P95, medianOf } from '../statistics.js'
+import { milliseconds, NONE, newTable, ratio } from './layout.js'
 
-const NONE = '–'
 /** From this ratio of p95 to median on, the reader is warned. */
 const NOISY = 1.5
-const FRAME = {
-  ...{ top: '', 'top-left': '', 'top-mid': '', 'top-right': '' },
-  ...{ bottom: '', 'bottom-left': '', 'bottom-mid': '', 'bottom-right': '' },
-  ...{ left: '', middle: '  ', right: '' },
-  ...{ 'left-mid': '', mid: '─', 'mid-mid': '──', 'right-mid': '' },
-}
 const stages = ['prepare', 'scores', 'softmax', 'values', 'output'] as const
-
-function milliseconds(ms: number): string {
-  return ms.toFixed(ms < 1 ? 4 : ms < 10 ? 3 : ms < 100 ? 2 : 1)
-}
 
 function small(value: number): string {
   return value !== 0 && value < 1e-3 ? value.toExponential(1) : value.toFixed(4)
-}
-
-function ratio(value: number | null): string {
-  return value === null ? NONE : value.toFixed(2)
 }
 
 /** Each stage's part of the total in %; what is missing to 100 is waiting. */
@@ -127,12 +112,10 @@ export function formatTable(result: TableResult): string {
   const { problem, rounds, results, peers } = result
   const { names, numbers } = columnsOf(result)
   const columns = [...names, ...numbers]
-  const table = new Table({
-    head: columns.map(({ head }) => head),
-    colAligns: [...names.map(() => 'left' as const), ...numbers.map(() => 'right' as const)],
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0, compact: true },
-    chars: FRAME,
-  })
+  const table = newTable(
+    names.map(({ head }) => head),
+    numbers.map(({ head }) => head),
+  )
   table.push(...results.map((row) => columns.map(({ own }) => own(row))))
   table.push(...peers.map((row) => columns.map(({ peer }) => peer(row))))
   const threads = [...new Set(results.map((row) => row.threads))].join(', ')
