@@ -3,7 +3,16 @@
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES INTATTN_ZIG INTATTN_ZIG_TARGET)
 set(CMAKE_C_COMPILER ${INTATTN_ZIG} cc -target ${INTATTN_ZIG_TARGET})
 set(CMAKE_CXX_COMPILER ${INTATTN_ZIG} c++ -target ${INTATTN_ZIG_TARGET})
+execute_process(COMMAND ${INTATTN_ZIG} c++ -dumpversion OUTPUT_VARIABLE version OUTPUT_STRIP_TRAILING_WHITESPACE)
 foreach(language C CXX)
+  # To find out what compiler this is CMake links a program, for which zig compiles all of its C++ library: more than a minute.
+  set(CMAKE_${language}_COMPILER_ID_RUN TRUE)
+  set(CMAKE_${language}_COMPILER_ID Clang)
+  set(CMAKE_${language}_COMPILER_VERSION ${version})
+  set(CMAKE_${language}_COMPILER_FRONTEND_VARIANT GNU)
+  set(CMAKE_${language}_PLATFORM_ID ${CMAKE_SYSTEM_NAME})
+  set(CMAKE_${language}_STANDARD_COMPUTED_DEFAULT 17)
+  set(CMAKE_${language}_EXTENSIONS_COMPUTED_DEFAULT ON)
   # zig adds debug information, and checks for undefined behaviour, where nothing else is said.
   set(CMAKE_${language}_FLAGS_INIT "-g0 -fno-sanitize=undefined")
   set(CMAKE_${language}_ARCHIVE_CREATE "\"${INTATTN_ZIG}\" ar qc <TARGET> <LINK_FLAGS> <OBJECTS>")
