@@ -13,21 +13,23 @@ const readAddons = (folder) => fs.readJson(path.join(folder, 'addons.json'))
  * least, and of equal ones the one for the older CPU.
  * @param {string} folder of addons, the most demanding first
  * @param {(text: string) => void} say
+ * @param {(cpu: string) => Promise<string>} codeOf equal for CPUs whose ComputeLibraries, all that an addon has of its CPU, are the same
+ * code: the addons themselves differ by the text that names it, and by what signs that
  */
-export async function dropCopies(folder, say) {
+export async function dropCopies(folder, say, codeOf) {
   const facts = await readAddons(folder)
-  /** @type {{ digest: string, demands: string, addon: any }[]} */
+  /** @type {{ code: string, demands: string, addon: any }[]} */
   const kept = []
   for (const addon of facts.addons.toReversed()) {
-    const digest = await digestOfFile(path.join(folder, addon.file))
+    const code = await (addon.cpu ? codeOf(addon.cpu) : digestOfFile(path.join(folder, addon.file)))
     const demands = [addon.engine, ...addon.requiredFeatures.toSorted()].join()
-    const same = kept.find((one) => one.digest === digest)
+    const same = kept.find((one) => one.code === code)
     const equal = kept.find((one) => one.demands === demands)
     if (!same && !equal) {
-      kept.push({ digest, demands, addon })
+      kept.push({ code, demands, addon })
       continue
     }
-    const reason = same ? `the same bytes as ${same.addon.file}` : `${equal?.addon.file} asks for the same CPU features`
+    const reason = same ? `the same code as ${same.addon.file}` : `${equal?.addon.file} asks for the same CPU features`
     say(`${addon.file} is left out: ${reason}`)
     await fs.remove(path.join(folder, addon.file))
   }

@@ -41,8 +41,9 @@ export async function collect({ directory, version, say }) {
     for (const cpu of libraryCpus(platform)) {
       const file = `assets/${libraryArchive(platform, cpu, version)}`
       if (!(await isThere(file))) continue
-      assets.push(await describe(file))
-      for (const name of [cpu, ...(await readManifest(path.join(directory, file))).alsoFor]) absent.delete(name)
+      const { alsoFor } = await readManifest(path.join(directory, file))
+      assets.push({ ...(await describe(file)), alsoFor })
+      for (const name of [cpu, ...alsoFor]) absent.delete(name)
     }
     missing.push(...[...absent].map((cpu) => `assets/${libraryArchive(platform, cpu, version)}`))
   }

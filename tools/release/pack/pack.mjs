@@ -51,7 +51,7 @@ export async function pack({ platforms: wanted, cpus, root = true, directory, sa
     await buildAddon(build)
     const addons = await stage('addons')
     await fs.copy(path.join('packages/acl', build.directory, 'Release'), addons)
-    await dropCopies(addons, say)
+    await dropCopies(addons, say, (cpu) => digestWithoutName(build, cpu))
     await checkAddons(addons, say)
     const licences = build.cpus.slice(0, 1).map((cpu) => `build/compute-library/${libraryName(build, cpu)}/LICENSES`)
     say(await packPlatform({ platform, addons, licences, stage: await stage('npm'), destination: npm }))

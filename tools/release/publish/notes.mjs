@@ -2,11 +2,23 @@ import { readFile } from 'node:fs/promises'
 import { Problem } from '../../acl/problem.mjs'
 
 /**
- * What a changelog says of a version: the section below its heading, `## X.Y.Z` or `## [X.Y.Z] - DATE`.
+ * The text of a release: what the changelog says of the version, and which files stand for others that one might look for.
  * @param {string} changelog path of CHANGELOG.md
+ * @param {import('./release.mjs').Release} release
+ */
+export async function notesOf(changelog, { version, assets }) {
+  const more = assets.flatMap(({ name, alsoFor }) =>
+    alsoFor.length ? [`\`${name}\` is for ${alsoFor.join(' and ')} too: what was built for them is the same.`] : [],
+  )
+  return [await sectionOf(changelog, version), ...more].join('\n\n')
+}
+
+/**
+ * The section below the heading of a version, `## X.Y.Z` or `## [X.Y.Z] - DATE`.
+ * @param {string} changelog
  * @param {string} version
  */
-export async function notesOf(changelog, version) {
+async function sectionOf(changelog, version) {
   const text = await readFile(changelog, 'utf8').catch((error) => {
     if (error.code !== 'ENOENT') throw error
     throw new Problem(`missing: ${changelog}`, `the release's text is its section ## ${version}`)

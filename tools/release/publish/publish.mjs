@@ -36,7 +36,7 @@ export async function publish(options) {
   const target = targetOf(options, env)
   const release = await readRelease(directory)
   await checkManifests(release.packages)
-  const notes = await notesOf(changelog, release.version)
+  const notes = await notesOf(changelog, release)
   const common = { dryRun, say, limits: { ...defaultLimits, ...limits } }
 
   const registry = registryOf({ cwd: path.resolve(directory), env })

@@ -10,6 +10,7 @@ import { Problem } from '../../acl/problem.mjs'
  * @property {string} name
  * @property {number} size
  * @property {string} sha256
+ * @property {string[]} alsoFor CPUs besides the one in its name
  * @property {() => Promise<Buffer>} read its content, found to have that digest
  */
 
@@ -145,14 +146,16 @@ async function checkedFile(root, entry, place) {
  */
 async function assetOf(root, entry, place) {
   const file = await checkedFile(root, entry, place)
-  const { size, sha256 } = entry
+  const { size, sha256, alsoFor = [] } = entry
+  const named = Array.isArray(alsoFor) && alsoFor.every((cpu) => matches(cpu, new RegExp(`^${segment}$`)))
+  check(`${place}.alsoFor`, named, 'a list of names of CPUs', alsoFor)
   check(`${place}.size`, size < largest, 'less than 2 GiB, which is what GitHub takes', size)
   const read = async () => {
     const content = await readFile(file)
     if (digestOf(content) !== sha256) throw new Problem(`${file}: was changed while it was being published`)
     return content
   }
-  return { name: path.basename(file), size, sha256, read }
+  return { name: path.basename(file), size, sha256, alsoFor, read }
 }
 
 /**
@@ -185,7 +188,7 @@ function withSums(assets) {
       .map((name) => `${digests.get(name)}  ${name}\n`)
       .join(''),
   )
-  const made = { name: sums, size: content.length, sha256: digestOf(content), read: async () => content }
+  const made = { name: sums, size: content.length, sha256: digestOf(content), alsoFor: [], read: async () => content }
   const listed = assets.find(({ name }) => name === sums)
   if (listed && listed.sha256 !== made.sha256)
     throw new Problem(`${sums}: expected the digests of the other assets:`, content.toString().trimEnd())

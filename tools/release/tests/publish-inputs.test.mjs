@@ -50,6 +50,13 @@ describe('release.json and its files', () => {
       /assets\[0\]\.file/,
     ],
     [
+      'names of CPUs that would be markup',
+      () => {
+        asset().alsoFor = ['apple-m3', '<b>']
+      },
+      /assets\[0\]\.alsoFor: expected a list of names of CPUs, received \["apple-m3","<b>"\]/,
+    ],
+    [
       'no path',
       () => {
         delete asset().file
@@ -211,6 +218,16 @@ describe('CHANGELOG.md', () => {
     writeFileSync(own.changelog, text)
     expect((await publishOnGitHub(server, own)).problem).toBeUndefined()
     expect(server.releases[0]?.body).toBe(expected)
+  })
+
+  test('is followed by what else a tarball is for', async () => {
+    writeFileSync(own.changelog, '## 1.2.3\n\ntext\n')
+    asset().alsoFor = ['apple-m3', 'apple-m4']
+    own.write(own.release)
+    expect((await publishOnGitHub(server, own)).problem).toBeUndefined()
+    const more =
+      '`widgets-v1.2.3-linux-x64.tar.gz` is for apple-m3 and apple-m4 too: what was built for them is the same.'
+    expect(server.releases[0]?.body).toBe(`text\n\n${more}`)
   })
 
   test('none at all', async () => {

@@ -27,7 +27,7 @@ export async function publishOnGitHub(server, { directory, changelog }, { dryRun
   try {
     const target = targetOf({ repository, commit, apiUrl }, env ?? { GITHUB_TOKEN: token })
     const release = await readRelease(directory)
-    const notes = await notesOf(changelog, release.version)
+    const notes = await notesOf(changelog, release)
     const shared = { notes, commit: target.commit, dryRun, say }
     const within = { ...defaultLimits, ...waits, ...(timeout ? { timeout } : {}) }
     const github = connect({ target, limits: within, throttle, say })
