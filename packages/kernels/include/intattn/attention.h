@@ -81,8 +81,8 @@ struct StageTimes {
 };
 
 /// `non_finite_*`: the tensor holds a NaN, an infinity, or magnitudes that overflow: beyond float16 in pipeline `fp16`,
-/// in their difference from the mean where that is subtracted, in their products (said of the query) or sums (of the
-/// value) in `fp32`.
+/// in their difference from the mean where that is subtracted, in a float16 output (said of the value). Scores and sums
+/// of `fp32` that leave float32 are no failure: their rows are computed in float64.
 enum class Status { ok, non_finite_query, non_finite_key, non_finite_value, out_of_memory };
 
 /// Longest key sequence a pipeline takes: 263,172 for `integer` (a row sum fits 32 bits), 2^24 otherwise.
