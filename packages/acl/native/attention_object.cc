@@ -1,5 +1,7 @@
 #include "attention_object.h"
 
+#include <utility>
+
 #include "arrays.h"
 #include "attention_arguments.h"
 #include "engines/engine.h"
@@ -64,7 +66,25 @@ struct AttentionObject::Shared {
 /// A run on a thread of the pool. Uses Node-API directly: when a worker is terminated, completion comes while no
 /// JavaScript can run any more, and must then clean up without raising anything.
 struct AttentionObject::Run {
-  std::shared_ptr<Shared> shared;
+  Run(napi_env environment, std::shared_ptr<Shared> object) : env(environment), shared(std::move(object)) {}
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  ~Run() {
+    // Nobody waits for it: Node-API frees a deferred only when it is settled.
+    napi_value nothing;
+    if (deferred && napi_get_undefined(env, &nothing) == napi_ok)
+      settle(nothing);
+    if (work)
+      napi_delete_async_work(env, work);
+    if (arrays)
+      napi_delete_reference(env, arrays);
+  }
+
+  /// Once only. Fails when the environment is ending.
+  napi_status settle(napi_value value) { return napi_resolve_deferred(env, std::exchange(deferred, nullptr), value); }
+
+  const napi_env env;
+  const std::shared_ptr<Shared> shared;
   Request request;
   StageTimes times;
   Outcome outcome;
@@ -85,10 +105,8 @@ struct AttentionObject::Run {
       run->shared->account(env);
       napi_value value;
       if (value_of(env, run->outcome, &value) == napi_ok)
-        napi_resolve_deferred(env, run->deferred, value);
+        run->settle(value);
     }
-    napi_delete_reference(env, run->arrays);
-    napi_delete_async_work(env, run->work);
   }
 };
 
@@ -131,38 +149,35 @@ Napi::Value AttentionObject::run_sync(const Napi::CallbackInfo& info) {
   store(times, request.times);
   shared_->account(env);
   napi_value value;
-  if (value_of(env, outcome, &value) != napi_ok)
-    throw Napi::Error::New(env, "addon: Node-API refused the result of a run");
+  NAPI_THROW_IF_FAILED(env, value_of(env, outcome, &value), Napi::Value());
   return Napi::Value(env, value);
 }
 
 Napi::Value AttentionObject::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   require_idle(env);
-  auto run = std::make_unique<Run>();
+  auto run = std::make_unique<Run>(env, shared_);
   read_request(info, options_, run->request);
-  run->shared = shared_;
+  if (run->request.overlap) {
+    const auto deferred = Napi::Promise::Deferred::New(env);
+    deferred.Resolve(Napi::Number::New(env, code_of_overlap(run->request.overlap)));
+    return deferred.Promise();
+  }
 
   Napi::Array arrays = Napi::Array::New(env, info.Length());
   for (std::size_t i = 0; i < info.Length(); ++i)
     arrays.Set(std::uint32_t(i), info[i]);
 
+  // What fails here throws the exception that is pending, if there is one: a second one could not be thrown beside it.
   napi_value promise;
-  const auto require = [&](napi_status status) {
-    if (status != napi_ok)
-      throw Napi::Error::New(env, "addon: Node-API refused to start a run");
-  };
-  require(napi_create_promise(env, &run->deferred, &promise));
-  if (run->request.overlap) {
-    const Napi::Number code = Napi::Number::New(env, code_of_overlap(run->request.overlap));
-    require(napi_resolve_deferred(env, run->deferred, code));
-    return Napi::Value(env, promise);
-  }
-  require(napi_create_reference(env, arrays, 1, &run->arrays));
-  require(napi_create_async_work(env, nullptr, Napi::String::New(env, "intattn"), Run::execute, Run::complete,
-                                 run.get(), &run->work));
-  require(napi_queue_async_work(env, run->work));
-  run->shared->running = true;
+  NAPI_THROW_IF_FAILED(env, napi_create_reference(env, arrays, 1, &run->arrays), Napi::Value());
+  NAPI_THROW_IF_FAILED(env,
+                       napi_create_async_work(env, nullptr, Napi::String::New(env, "intattn"), Run::execute,
+                                              Run::complete, run.get(), &run->work),
+                       Napi::Value());
+  NAPI_THROW_IF_FAILED(env, napi_create_promise(env, &run->deferred, &promise), Napi::Value());
+  NAPI_THROW_IF_FAILED(env, napi_queue_async_work(env, run->work), Napi::Value());
+  shared_->running = true;
   run.release(); // complete() takes it
   return Napi::Value(env, promise);
 }
