@@ -1,5 +1,6 @@
 #include "attention_object.h"
 
+#include <string>
 #include <utility>
 
 #include "arrays.h"
@@ -22,6 +23,15 @@ void store(const StageTimes& times, double* out) {
   const double values[6] = {times.total, times.prepare, times.scores, times.softmax, times.values, times.output};
   for (int i = 0; i < 6; ++i)
     out[i] = values[i];
+}
+
+/// Throws unless Node-API did it: the exception that is pending, if there is one, since a second could not be thrown.
+void require(Napi::Env env, napi_status status, const char* what) {
+  if (status == napi_ok)
+    return;
+  if (env.IsExceptionPending())
+    throw env.GetAndClearPendingException();
+  throw Napi::Error::New(env, std::string("addon: Node-API refused to ") + what);
 }
 
 napi_status value_of(napi_env env, const Outcome& outcome, napi_value* value) {
@@ -149,7 +159,7 @@ Napi::Value AttentionObject::run_sync(const Napi::CallbackInfo& info) {
   store(times, request.times);
   shared_->account(env);
   napi_value value;
-  NAPI_THROW_IF_FAILED(env, value_of(env, outcome, &value), Napi::Value());
+  require(env, value_of(env, outcome, &value), "take the result of a run");
   return Napi::Value(env, value);
 }
 
@@ -168,15 +178,15 @@ Napi::Value AttentionObject::run(const Napi::CallbackInfo& info) {
   for (std::size_t i = 0; i < info.Length(); ++i)
     arrays.Set(std::uint32_t(i), info[i]);
 
-  // What fails here throws the exception that is pending, if there is one: a second one could not be thrown beside it.
+  constexpr const char* what = "start a run";
   napi_value promise;
-  NAPI_THROW_IF_FAILED(env, napi_create_reference(env, arrays, 1, &run->arrays), Napi::Value());
-  NAPI_THROW_IF_FAILED(env,
-                       napi_create_async_work(env, nullptr, Napi::String::New(env, "intattn"), Run::execute,
-                                              Run::complete, run.get(), &run->work),
-                       Napi::Value());
-  NAPI_THROW_IF_FAILED(env, napi_create_promise(env, &run->deferred, &promise), Napi::Value());
-  NAPI_THROW_IF_FAILED(env, napi_queue_async_work(env, run->work), Napi::Value());
+  require(env, napi_create_reference(env, arrays, 1, &run->arrays), what);
+  require(env,
+          napi_create_async_work(env, nullptr, Napi::String::New(env, "intattn"), Run::execute, Run::complete,
+                                 run.get(), &run->work),
+          what);
+  require(env, napi_create_promise(env, &run->deferred, &promise), what);
+  require(env, napi_queue_async_work(env, run->work), what);
   shared_->running = true;
   run.release(); // complete() takes it
   return Napi::Value(env, promise);
