@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, expect, test } from 'vitest'
 import { digestOf } from '../digest.mjs'
 import { isRunning } from '../temporary.mjs'
-import { checkout, cpu, programs, tag, target, temporary, upstream, write } from './support/checkout.mjs'
+import { checkout, cpu, locked, programs, target, temporary, upstream, write } from './support/checkout.mjs'
 
 const prefix = `build/compute-library/${target}-${cpu}`
 const library = `${prefix}/lib/libarm_compute-static.a`
@@ -14,9 +14,9 @@ const library = `${prefix}/lib/libarm_compute-static.a`
 let env
 /** @type {ReturnType<typeof checkout>} */
 let repository
-beforeEach(() => {
+beforeEach(async () => {
   const source = upstream()
-  repository = checkout({ commit: tag(source) })
+  repository = checkout(await locked(source))
   env = { ACL_SOURCE: source, PATH: programs(), SCONS_CALLS: path.join(temporary(), 'calls') }
 })
 const run = (args = [], more = {}) => repository.run(['build', '--target', target, ...args], { ...env, ...more })
@@ -154,7 +154,7 @@ syncBuiltinESMExports()
 test('a source without the licences is not installed', async () => {
   const source = upstream()
   rmSync(path.join(source, 'LICENSES'), { recursive: true })
-  repository = checkout({ commit: tag(source) })
+  repository = checkout(await locked(source))
   const { code, stderr } = await run([], { ACL_SOURCE: source })
   expect(code).toBe(1)
   expect(stderr).toContain('a library is installed with LICENSES, which this ComputeLibrary does not have')
