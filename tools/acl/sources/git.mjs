@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { differences, digestOfFiles, few, filesOf, gitNameOf, isApart } from '../digest.mjs'
 import { git } from '../git.mjs'
 import { isLocked } from '../lock.mjs'
 import { Problem, saysDiskFull, Unavailable } from '../problem.mjs'
-import { whole } from '../temporary.mjs'
+import { beside, whole } from '../temporary.mjs'
 import { readRecord, writeRecord } from './record.mjs'
 import { versionOf } from './version.mjs'
 
@@ -16,8 +16,7 @@ const otherwise =
 const recordOf = (layout) => `${layout.checkout}.json`
 
 /**
- * The commit of a fresh clone, whose files are those of the commit: nothing on this machine (a filter, ends of lines) has changed
- * one while it was checked out.
+ * The commit of a fresh clone, whose files are those of the commit.
  * @param {string} directory
  * @param {Record<string, string>} files
  */
@@ -41,7 +40,7 @@ async function commitOf(directory, files) {
   if (changed.length)
     throw new Problem(
       `git has not checked out what the commit has: ${few(changed)}`,
-      "a filter in this machine's git configuration, or a file system that takes no such names or links?",
+      'does the file system of this checkout take links, and names that differ by case alone?',
     )
   return head.stdout.trim()
 }
@@ -108,6 +107,9 @@ function cloneFailure(lock, stderr) {
   return new Problem(what, ...said)
 }
 
+/** Attributes that go before all others: files as the commit has them, on every machine. */
+const asCommitted = '* -text !eol !ident !filter !working-tree-encoding\n'
+
 /**
  * The tag of the lock, into third_party/ComputeLibrary.
  * @param {import('../layout.mjs').Layout} layout
@@ -117,20 +119,24 @@ function cloneFailure(lock, stderr) {
 async function clone(layout, lock) {
   await rm(recordOf(layout), { force: true })
   const shown = process.stderr.isTTY
-  const { facts, files } = await whole(layout.checkout, async (partial) => {
-    const args = [
-      // A connection that has all but stopped is given up after a minute.
-      ...['-c', 'http.lowSpeedLimit=1000', '-c', 'http.lowSpeedTime=60', '-c', 'advice.detachedHead=false'],
-      ...['clone', shown ? '--progress' : '--quiet', '--template=', '--depth', '1', '--single-branch'],
-      ...['--branch', lock.tag],
-    ]
-    const cloned = await git(layout.root, [...args, lock.git, partial], { shown })
-    if (cloned.exitCode !== 0) throw cloneFailure(lock, cloned.stderr)
-    const files = await filesOf(partial)
-    const commit = await commitOf(partial, files)
-    const facts = { version: await versionOf(partial), digest: digestOfFiles(files), commit }
-    checkLocked(lock, facts, lock.git)
-    return { facts, files }
+  const { facts, files } = await beside(path.join(layout.sources, 'template'), async (template) => {
+    await mkdir(path.join(template, 'info'), { recursive: true })
+    await writeFile(path.join(template, 'info/attributes'), asCommitted)
+    return whole(layout.checkout, async (partial) => {
+      const args = [
+        // A connection that has all but stopped is given up after a minute.
+        ...['-c', 'http.lowSpeedLimit=1000', '-c', 'http.lowSpeedTime=60', '-c', 'advice.detachedHead=false'],
+        ...['clone', shown ? '--progress' : '--quiet', `--template=${template}`, '--depth', '1', '--single-branch'],
+        ...['--branch', lock.tag],
+      ]
+      const cloned = await git(layout.root, [...args, lock.git, partial], { shown })
+      if (cloned.exitCode !== 0) throw cloneFailure(lock, cloned.stderr)
+      const files = await filesOf(partial)
+      const commit = await commitOf(partial, files)
+      const facts = { version: await versionOf(partial), digest: digestOfFiles(files), commit }
+      checkLocked(lock, facts, lock.git)
+      return { facts, files }
+    })
   })
   /** @type {import('./record.mjs').Source} */
   const source = { kind: 'git', ...facts, directory: layout.checkout, locked: isLocked(lock, facts) }

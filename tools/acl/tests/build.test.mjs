@@ -483,7 +483,7 @@ test('info says what is there; its toolchains do not depend on what was built', 
 test('usage errors end with 2, help with 0', async () => {
   expect(await repository.run(['make'])).toMatchObject({ code: 2 })
   expect(await repository.run(['--help'])).toMatchObject({ code: 0 })
-  for (const command of ['fetch', 'patch', 'refresh', 'verify', 'build', 'info'])
+  for (const command of ['fetch', 'lock', 'patch', 'refresh', 'verify', 'build', 'info'])
     expect(await repository.run([command, '--help'])).toMatchObject({
       code: 0,
       stdout: expect.stringContaining(command),

@@ -82,17 +82,27 @@ test.each(['fetch', 'lock'])('%s refuses a tag that moved after it was locked; n
   expect(repository.lock()).toMatchObject(lock)
 })
 
-test("a filter of this machine's git that changes what is checked out is told, and nothing is locked", async () => {
+test('what is fetched and locked is what the commit has, whatever attributes and this machine make of it', async () => {
   const source = upstream()
-  write(path.join(source, '.gitattributes'), '*.cpp filter=shout\n')
-  tag(source)
+  write(path.join(source, '.gitattributes'), '*.cpp filter=shout\n*.h text eol=crlf\nSConstruct ident\n')
+  write(path.join(source, 'SConstruct'), '# $Id$\n')
+  const lock = await locked(source)
   const home = temporary()
-  write(path.join(home, '.gitconfig'), '[filter "shout"]\n\tsmudge = tr a-z A-Z\n')
+  write(path.join(home, '.gitconfig'), '[filter "shout"]\n\tsmudge = tr a-z A-Z\n[core]\n\tautocrlf = true\n')
+  const env = { HOME: home, XDG_CONFIG_HOME: home }
   const repository = checkout({ git: urlOf(source) })
-  const { code, stderr } = await repository.run(['lock'], { HOME: home, XDG_CONFIG_HOME: home })
+  expect(await repository.run(['lock'], env)).toMatchObject({ code: 0 })
+  expect(repository.lock()).toMatchObject(lock)
+
+  // What git leaves is looked at all the same.
+  const directory = temporary()
+  const clone = `case "$*" in *clone*) for place; do :; done; echo more >>"$place/${softmax}" ;; esac`
+  write(path.join(directory, 'git'), `#!/bin/sh\nPATH="${process.env.PATH}"\ngit "$@" || exit\n${clone}\n`, 0o755)
+  const other = checkout({ git: urlOf(source) })
+  const { code, stderr } = await other.run(['lock'], { PATH: `${directory}:${process.env.PATH}` })
   expect(code).toBe(1)
   expect(stderr).toContain(`git has not checked out what the commit has: ${softmax}`)
-  expect(repository.lock().commit).toBe(null)
+  expect(other.lock().commit).toBe(null)
 })
 
 /** A repository whose configuration names a program wherever git takes one; `ran` says which of them ran. @param {string} source */

@@ -51,7 +51,7 @@ const verdicts: Record<AddonReport['verdict'], string> = {
 }
 
 const unlocked =
-  'warning: nothing vouches for the source of its ComputeLibrary; in the repository, `node tools/acl/main.mjs lock` records what the tag has, to be compared and committed, and is followed by a new build'
+  'warning: nothing vouches for the source of its ComputeLibrary; `node tools/acl/main.mjs lock` in the repository records what the tag has: compare and commit that, and build again'
 
 function addonLines({ engine, file, library, verdict, reason, instructionSets = [] }: AddonReport): string[] {
   const built = library ? `, ComputeLibrary ${library.version} for ${library.cpu}` : ''
