@@ -59,8 +59,9 @@ export async function build(layout, lock, options) {
       say(`${place} is up to date: ComputeLibrary ${source.version}, ${recipe.compiler}`)
       return
     }
-    const env = await compilerEnvironment(found, prefix, path.join(layout.build, 'zig-cache'))
-    await requireTuning(found, cpu, env)
+    const cache = path.join(layout.build, 'zig-cache')
+    await requireTuning(found, cpu, await compilerEnvironment(found, prefix, cache))
+    const env = await compilerEnvironment(found, prefix, cache, recipe.flags.tuning)
     const tree = path.join(prefix, 'tree')
     await prepareTree(layout, tree, source, series, { say, edited: 'aside' })
     if (validation && !existsSync(path.join(tree, tests))) throw new Problem(`--validation: the series has no ${tests}`)
@@ -88,8 +89,7 @@ export async function build(layout, lock, options) {
       await install(tree, installed, validation)
       const made = path.join(installed, 'lib', library)
       const objects = await checkLibrary(made, target, macosVersion)
-      const flags = [...recipe.flags.tuning, ...found.toolchain.linkFlags]
-      await linkProbe({ env, flags, prefix: installed, library: made, full })
+      await linkProbe({ env, flags: found.toolchain.linkFlags, prefix: installed, library: made, full })
       const sha256 = await digestOfFile(made)
       // The stamp goes first and comes last: a prefix without one is not finished.
       await rm(stamp, { force: true })

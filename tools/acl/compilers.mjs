@@ -15,39 +15,43 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`
  * @param {string} directory
  * @param {string} zig
  * @param {string[]} flags
+ * @param {string[]} last the flags after those of the caller
  */
-async function writeZigWrappers(directory, zig, flags) {
+async function writeZigWrappers(directory, zig, flags, last) {
   await mkdir(directory, { recursive: true })
   const wrappers = { clang: ['cc', ...flags], 'clang++': ['c++', ...flags], ar: ['ar'], ranlib: ['ranlib'] }
   for (const [name, args] of Object.entries(wrappers)) {
     const file = path.join(directory, name)
     const [program, ...rest] = [zig, ...args].map(quoted)
+    const after = name.startsWith('clang') ? last.map(quoted) : []
     // Asked for its version, zig does not understand targets with the version of a C library.
     const version = `[ "$*" = -dumpversion ] && exec ${program} ${rest[0]} -dumpversion`
-    await writeFile(file, `#!/bin/sh\n${version}\nexec ${program} ${rest.join(' ')} "$@"\n`)
+    await writeFile(file, `#!/bin/sh\n${version}\nexec ${[program, ...rest, '"$@"', ...after].join(' ')}\n`)
     await chmod(file, 0o755)
   }
 }
 
 /**
- * How compilers are called for a toolchain: the environment of scons. The flags are part of CC and CXX, since scons's own
- * option for more flags reaches only C++.
+ * How compilers are called for a toolchain: the environment of scons. The flags are part of CC and CXX: ComputeLibrary's own option
+ * for more of them reaches only C++, as do its own for CPU and optimization, and since 25.02 there are files of C and assembly too,
+ * KleidiAI's.
  * @param {import('./preflight.mjs').FoundToolchain} found
  * @param {string} prefix
  * @param {string} cache for zig's own C++ library, which it compiles once
+ * @param {string[]} [tuning] for a CPU; zig takes the last word on that, and does not know the one that ComputeLibrary says
  * @returns {Promise<NodeJS.ProcessEnv & { CXX: string }>}
  */
-export async function compilerEnvironment({ toolchain, compiler }, prefix, cache) {
+export async function compilerEnvironment({ toolchain, compiler }, prefix, cache, tuning = []) {
   const { cc, cxx, zig } = compiler
   if (!zig)
     return {
       ...process.env,
       ...reproducible,
-      CC: [cc, ...toolchain.flags].join(' '),
-      CXX: [cxx, ...toolchain.flags].join(' '),
+      CC: [cc, ...toolchain.flags, ...tuning].join(' '),
+      CXX: [cxx, ...toolchain.flags, ...tuning].join(' '),
     }
   const wrappers = path.join(prefix, 'wrappers')
-  await writeZigWrappers(wrappers, zig, toolchain.flags)
+  await writeZigWrappers(wrappers, zig, toolchain.flags, tuning)
   return {
     ...process.env,
     ...reproducible,

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { Problem } from './problem.mjs'
 
 /** @param {string | Buffer} content */
 export const digestOf = (content) => createHash('sha256').update(content).digest('hex')
@@ -27,7 +28,8 @@ export function isApart(name) {
 }
 
 /**
- * The files of a source tree: path to mode and content, in the order of their paths.
+ * The files of a source tree: path to mode and content, in the order of their paths. What is built from the tree is in them: a link
+ * that leads out of it, and what is neither file, folder nor link, is a Problem.
  * @param {string} root
  * @returns {Promise<Record<string, string>>}
  */
@@ -40,7 +42,8 @@ export async function filesOf(root) {
       const name = directory ? `${directory}/${entry.name}` : entry.name
       if (isApart(name)) continue
       if (entry.isDirectory()) await walk(name)
-      else found.push(name)
+      else if (entry.isFile() || entry.isSymbolicLink()) found.push(name)
+      else throw new Problem(`${path.join(root, name)}: expected a file, a folder or a link`)
     }
   }
   await walk('')
@@ -50,8 +53,12 @@ export async function filesOf(root) {
   for (const name of found) {
     const file = path.join(root, name)
     const status = await lstat(file)
-    if (status.isSymbolicLink()) files[name] = `120000 ${digestOf(await readlink(file))}`
-    else files[name] = `${status.mode & 0o100 ? '100755' : '100644'} ${digestOf(await readFile(file))}`
+    if (status.isSymbolicLink()) {
+      const to = await readlink(file)
+      if (path.isAbsolute(to) || path.normalize(path.join(name, '..', to)).split(path.sep)[0] === '..')
+        throw new Problem(`${file}: expected a link to a place in ${root}, received one to ${to}`)
+      files[name] = `120000 ${digestOf(to)}`
+    } else files[name] = `${status.mode & 0o100 ? '100755' : '100644'} ${digestOf(await readFile(file))}`
   }
   return files
 }
@@ -66,6 +73,18 @@ export const digestOfFiles = (files) =>
       .map(([name, state]) => `${name}\0${state}\n`)
       .join(''),
   )
+
+/**
+ * The name that git has for a file of `filesOf`: its mode and the digest of its content.
+ * @param {string} file
+ * @param {string} state of it in `filesOf`
+ */
+export async function gitNameOf(file, state) {
+  const mode = state.slice(0, 6)
+  const content = Buffer.from(mode === '120000' ? await readlink(file) : await readFile(file))
+  const name = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex')
+  return `${mode} ${name}`
+}
 
 /**
  * The paths at which two trees differ.

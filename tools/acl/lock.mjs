@@ -1,6 +1,9 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { gitOnFiles } from './git.mjs'
 import { Problem } from './problem.mjs'
-import { writeJson } from './temporary.mjs'
+import { beside, writeJson } from './temporary.mjs'
+import { checkVersions } from './versions.mjs'
 
 /**
  * @typedef {object} Alternate
@@ -18,9 +21,14 @@ import { writeJson } from './temporary.mjs'
  * @property {string} version
  * @property {string} tag
  * @property {string} git
- * @property {string | null} commit null until the first fetch has recorded it
+ * @property {string | null} commit of the tag; null until `lock` has recorded it
+ * @property {string | null} tree digest of the files of that commit; null as long as `commit` is
  * @property {Alternate[]} alternates
+ * @property {import('./versions.mjs').VersionRange[]} versions for which it is known how the series does
  */
+
+/** What records the commit and digest of the tag in the lock. */
+export const lockCommand = 'node tools/acl/main.mjs lock'
 
 /**
  * @param {import('./layout.mjs').Layout} layout
@@ -36,20 +44,47 @@ export async function readLock(layout) {
   }
   for (const key of ['version', 'tag', 'git'])
     if (typeof lock?.[key] !== 'string') throw new Problem(`${place}: ComputeLibrary.${key}: expected a string`)
-  if (lock.commit !== null && !/^[0-9a-f]{40}$/.test(lock.commit))
-    throw new Problem(`${place}: ComputeLibrary.commit: expected null or 40 hex digits, received ${lock.commit}`)
-  for (const alternate of lock.alternates ?? [])
+  const { commit, tree, alternates = [], versions = [] } = lock
+  for (const [key, value, digits] of [
+    ['commit', commit, 40],
+    ['tree', tree, 64],
+  ])
+    if (value !== null && !new RegExp(`^[0-9a-f]{${digits}}$`).test(value))
+      throw new Problem(`${place}: ComputeLibrary.${key}: expected null or ${digits} hex digits, received ${value}`)
+  if ((commit === null) !== (tree === null))
+    throw new Problem(
+      `${place}: ComputeLibrary: expected commit and tree, or null for both, received ${commit} and ${tree}`,
+      `set both to null, then: ${lockCommand}`,
+    )
+  for (const alternate of alternates)
     if (!/^[0-9a-f]{64}$/.test(alternate.sha256))
       throw new Problem(`${place}: alternate ${alternate.name}: expected a sha256, received ${alternate.sha256}`)
-  return { ...lock, alternates: lock.alternates ?? [] }
+  return { ...lock, alternates, versions: checkVersions(versions, place) }
 }
 
 /**
- * @param {import('./layout.mjs').Layout} layout
- * @param {string} commit
+ * Whether the lock names what is in a source: the digest of its files decides, not what a repository says of itself.
+ * @param {Lock} lock
+ * @param {{ digest: string, sha256?: string }} source
  */
-export async function recordCommit(layout, commit) {
-  const content = JSON.parse(await readFile(layout.lock, 'utf8'))
-  content.ComputeLibrary.commit = commit
-  await writeJson(layout.lock, content)
+export const isLocked = ({ tree, alternates }, { digest, sha256 }) =>
+  digest === tree || alternates.some((one) => (one.tree ? one.tree === digest : one.sha256 === sha256))
+
+/**
+ * Writes the commit and digest of a source into the lock.
+ * @param {import('./layout.mjs').Layout} layout
+ * @param {{ commit: string, digest: string }} source
+ * @returns {Promise<string>} the difference, for git apply too
+ */
+export async function recordSource(layout, { commit, digest }) {
+  const name = layout.name(layout.lock)
+  return beside(`${layout.lock}.before`, async (before) => {
+    const text = await readFile(layout.lock, 'utf8')
+    const content = JSON.parse(text)
+    Object.assign(content.ComputeLibrary, { commit, tree: digest })
+    await writeFile(before, text)
+    await writeJson(layout.lock, content)
+    const { stdout } = await gitOnFiles(path.dirname(before), ['diff', '--no-index', '--', before, layout.lock])
+    return [`--- a/${name}`, `+++ b/${name}`, stdout.slice(stdout.indexOf('@@'))].join('\n')
+  })
 }

@@ -8,10 +8,10 @@ import { end, interruptedBy, stopCleanly } from './interrupt.mjs'
 import { layoutOf } from './layout.mjs'
 import { readLock } from './lock.mjs'
 import { guardOutputStreams } from './output-streams.mjs'
-import { messageOf, Problem } from './problem.mjs'
+import { messageOf, Problem, WrongCommand } from './problem.mjs'
 import { refresh } from './refresh.mjs'
 import { readSeries } from './series.mjs'
-import { sourceOf } from './sources/source.mjs'
+import { lockSource, sourceOf } from './sources/source.mjs'
 import { alone } from './temporary.mjs'
 import { cpus, glibcVersion, targets } from './toolchains.mjs'
 import { prepareTree } from './tree.mjs'
@@ -60,6 +60,15 @@ program
     const from = source.commit ? `commit ${source.commit}` : `digest ${source.sha256 ?? source.digest}`
     say(`ComputeLibrary ${source.version} (${source.kind}, ${from}): ${layout.name(source.directory)}`)
     process.stdout.write(`${source.digest}\n`)
+  })
+
+program
+  .command('lock')
+  .description('records commit and digest of the tag, as it was fetched first, in the lock, and prints the change')
+  .action(async () => {
+    const { layout, lock, named } = await start()
+    if (named) throw new WrongCommand(`lock: it is the tag that is locked: expected no ACL_SOURCE, received ${named}`)
+    process.stdout.write(await lockSource(layout, lock, { say }))
   })
 
 program

@@ -15,7 +15,6 @@ import { cpus, operators, sconsOptions, tailoring } from './toolchains.mjs'
 export function recipeOf({ source, series, target, cpu, full, found }) {
   const { toolchain, compiler } = found
   const { arch, tuning, requiredFeatures } = cpus[cpu]
-  const tuned = tuning[toolchain.dialect]
   const { directory, ...facts } = source
   const { cc, cxx, version } = compiler
   const scons = Object.entries({ ...toolchain.scons, arch, ...sconsOptions }).map(([name, value]) => `${name}=${value}`)
@@ -30,7 +29,7 @@ export function recipeOf({ source, series, target, cpu, full, found }) {
     compiler: version,
     command: { cc, cxx },
     environment: reproducible,
-    flags: { compiler: toolchain.flags, tuning: tuned ? [tuned] : [], scons },
+    flags: { compiler: toolchain.flags, tuning: ['-O3', tuning[toolchain.dialect]], scons },
     ...facets,
   }
   return { ...recipe, key: digestOf(JSON.stringify(recipe)) }
@@ -44,7 +43,6 @@ export function recipeOf({ source, series, target, cpu, full, found }) {
  */
 export function sconsArguments({ flags, operators: chosen }) {
   const args = [...flags.scons]
-  if (flags.tuning.length) args.push(`extra_cxx_flags=${flags.tuning.join(' ')}`)
   const { dataTypes, dataLayouts } = tailoring
   if (chosen !== 'all')
     args.push(`build_config=${JSON.stringify({ operators, data_types: dataTypes, data_layouts: dataLayouts })}`)

@@ -69,8 +69,8 @@ export async function runScons({ scons, tree, args, jobs, env, what, log, logNam
     env: {
       ...env,
       PYTHONUNBUFFERED: '1',
-      // The version text in the library must not name a commit of the repository around the tree.
-      GIT_CEILING_DIRECTORIES: path.dirname(tree),
+      // The version text in the library must not name a commit of the repository around the tree, nor of a hook's.
+      GIT_DIR: '/dev/null',
     },
   })
   await mkdir(path.dirname(log), { recursive: true })

@@ -8,7 +8,7 @@ export const glibcVersion = '2.28'
  * @typedef {object} Cpu
  * @property {'linux-arm64' | 'darwin-arm64'} target
  * @property {string} arch scons option
- * @property {{ clang?: string, zig: string }} tuning what follows scons's own -march, which zig does not know
+ * @property {{ clang: string, zig: string }} tuning flag for C, C++ and assembly
  * @property {string[]} requiredFeatures what the code uses without asking, as /proc/cpuinfo names it
  */
 
@@ -24,7 +24,7 @@ const apple = (chip, arch, requiredFeatures) => ({
 /** @param {string} arch @param {string} features @param {string[]} requiredFeatures @returns {Cpu} */
 const armv8 = (arch, features, requiredFeatures) => ({
   ...{ target: 'linux-arm64', arch, requiredFeatures },
-  tuning: { zig: `-mcpu=generic+${features}` },
+  tuning: { clang: `-march=${arch}+fp16`, zig: `-mcpu=generic+${features}` },
 })
 
 /** @type {Record<string, Cpu>} The first of a target is its default. */

@@ -20,6 +20,8 @@ export async function copyPatched(source, series, patches, place) {
     verbatimSymlinks: true,
     filter: (from) => !isApart(path.relative(top, from)),
   })
+  if (digestOfFiles(await filesOf(place)) !== source.digest)
+    throw new Problem(`${source.directory}: was changed while it was copied`)
   await applySeries(place, patches, series, source.version)
 }
 

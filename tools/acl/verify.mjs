@@ -6,6 +6,7 @@ import { readSeries } from './series.mjs'
 import { sourcesAtHand } from './sources/source.mjs'
 import { beside } from './temporary.mjs'
 import { copyPatched } from './tree.mjs'
+import { experienceWith } from './versions.mjs'
 
 /**
  * The kernel copies in the patches are the kernels.
@@ -48,5 +49,6 @@ export async function verify(layout, lock, { say, ...options }) {
         'to write it as the export would: patch, then refresh',
       )
     say(`ComputeLibrary ${source.version} (${source.kind}): ${series.patches.length} patches apply, export is the same`)
+    say(`the series with ComputeLibrary ${source.version}: ${experienceWith(lock, source.version).text}`)
   }
 }

@@ -92,6 +92,7 @@ async function describe({ target, system }, libraries, release) {
   const acl = libraries.map(({ cpu, facts }) => ({
     ...{ engine: 'acl', file: `intattn_acl-${cpu}.node`, cpu },
     ...{ computeLibrary: facts.version, compiler: facts.compiler, requiredFeatures: facts.requiredFeatures },
+    ...(!facts.source.locked && { unlocked: true }),
   }))
   const native = { engine: 'native', file: 'intattn.node', requiredFeatures: [] }
   const addons = []

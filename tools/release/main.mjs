@@ -35,9 +35,14 @@ program
     'only these of the CPUs that ComputeLibrary is compiled for: for a trial, not for a release',
     list,
   )
+  .option(
+    '--allow-unlocked',
+    'also what is built from a ComputeLibrary that the lock does not know: for a trial, not for a release',
+    false,
+  )
   .option('--no-root', `without ${rootPackage} itself, which one machine packs for all`)
   .addOption(directory)
-  .action(({ platform, cpu, root, directory }) => pack({ platforms: platform, cpus: cpu, root, directory, say }))
+  .action(({ platform, cpu, ...options }) => pack({ platforms: platform, cpus: cpu, ...options, say }))
 
 program
   .command('collect')

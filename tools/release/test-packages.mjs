@@ -22,7 +22,7 @@ const run = async (...args) => {
 }
 
 if (process.platform === 'darwin') {
-  await run('pack', '--cpu', 'apple-m1')
+  await run('pack', '--allow-unlocked', '--cpu', 'apple-m1')
   await run('verify')
 } else {
   const { missing } = await findToolchain()
@@ -34,7 +34,7 @@ if (process.platform === 'darwin') {
   }
   if (missing.length) console.log(['SKIPPED packing and verifying packages', ...missing].join('\n'))
   else {
-    await run('pack', '--cpu', 'armv8.6-a')
+    await run('pack', '--allow-unlocked', '--cpu', 'armv8.6-a')
     await run('verify')
   }
 }

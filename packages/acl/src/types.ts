@@ -222,6 +222,8 @@ export interface LibraryInfo {
   compiler: string
   /** CPU features that its code uses without asking, as Linux names them. */
   requires: readonly string[]
+  /** Its source is not one that `third_party/upstream.lock.json` names: nothing vouches for it. */
+  unlocked?: true
 }
 
 /** One instruction set of the native engine and whether it can run here. */

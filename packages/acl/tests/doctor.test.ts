@@ -209,7 +209,7 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
       requiredFeatures: [feature],
     })
     project.platformPackage(
-      manifest([library('b', 'i8mm'), library('a', 'asimdhp'), nativeEntry], { platform: target }),
+      manifest([library('b', 'i8mm'), { ...library('a', 'asimdhp'), unlocked: true }, nativeEntry], { platform: target }),
       {
         'intattn.node': pretended(
           "cpuFeatures: () => ['asimdhp'], instructionSets: () => [], bestInstructionSet: () => 'scalar'",
@@ -223,12 +223,22 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
       },
       target,
     )
-    const { cpuFeatures, places } = examined(project, { machine: machines.platform(target) })
+    const machine = machines.platform(target)
+    const { cpuFeatures, places } = examined(project, { machine })
     expect(cpuFeatures).toEqual(['asimdhp'])
+    // Of the two, one is built from a source that nothing vouches for.
+    expect(
+      readable(project, { machine }).match(/nothing vouches for .*? `node tools\/acl\/main\.mjs lock`/g),
+    ).toHaveLength(1)
     expect(places[1]!.addons).toMatchObject([
       { engine: 'native', verdict: 'works' },
       { engine: 'acl', verdict: 'unfit', reason: 'built for b, and this CPU lacks i8mm' },
-      { engine: 'acl', verdict: 'wrong', reason: expect.stringContaining('no luck'), library: { cpu: 'a' } },
+      {
+        engine: 'acl',
+        verdict: 'wrong',
+        reason: expect.stringContaining('no luck'),
+        library: { cpu: 'a', unlocked: true },
+      },
     ])
   })
 

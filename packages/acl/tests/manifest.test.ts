@@ -64,6 +64,7 @@ describe('an addons.json', () => {
     ['no ComputeLibrary', manifest([{ ...entry, engine: 'acl', computeLibrary: '' }]), /\.computeLibrary: /],
     ['no compiler', manifest([{ ...entry, engine: 'acl', compiler: undefined }]), /\.compiler: expected a string/],
     ['a compiler in two lines', manifest([{ ...entry, engine: 'acl', compiler: 'clang\n19' }]), /\.compiler: /],
+    ['half a lock', manifest([{ ...entry, engine: 'acl', unlocked: 'no' }]), /\.unlocked: expected true, or nothing/],
     ['another system', manifest([], { system: { name: 'musl', version: '1.2' } }), /^system\.name: /],
     ['a system without version', manifest([], { system: { name: 'glibc' } }), /^system\.version: /],
     ['a system that is a name', manifest([], { system: 'glibc' }), /^system: /],

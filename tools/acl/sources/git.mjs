@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { digestOfFiles, few, filesOf, isApart } from '../digest.mjs'
+import { differences, digestOfFiles, few, filesOf, gitNameOf, isApart } from '../digest.mjs'
 import { git } from '../git.mjs'
-import { recordCommit } from '../lock.mjs'
+import { isLocked } from '../lock.mjs'
 import { Problem, saysDiskFull, Unavailable } from '../problem.mjs'
-import { whole } from '../temporary.mjs'
+import { beside, whole } from '../temporary.mjs'
 import { readRecord, writeRecord } from './record.mjs'
 import { versionOf } from './version.mjs'
 
@@ -16,23 +16,31 @@ const otherwise =
 const recordOf = (layout) => `${layout.checkout}.json`
 
 /**
- * The commit of a checkout without changes.
+ * The commit of a fresh clone, whose files are those of the commit.
  * @param {string} directory
- * @param {string} place for messages
+ * @param {Record<string, string>} files
  */
-export async function cleanCommit(directory, place) {
-  const head = await git(directory, ['rev-parse', 'HEAD'])
-  if (head.exitCode !== 0) throw new Problem(`${place}: git rev-parse HEAD failed`, head.stderr.trim())
-  const status = await git(directory, ['status', '--porcelain', '--untracked-files=all', '--ignored=traditional'])
-  if (status.exitCode !== 0) throw new Problem(`${place}: git status failed`, status.stderr.trim())
-  const changed = status.stdout
-    .split('\n')
-    .map((line) => line.slice(3))
-    .filter((name) => name && !isApart(name))
+async function commitOf(directory, files) {
+  const [head, tree] = await Promise.all([
+    git(directory, ['rev-parse', '--verify', 'HEAD^{commit}']),
+    git(directory, ['ls-tree', '-r', '-z', '--full-tree', 'HEAD']),
+  ])
+  for (const { exitCode, stderr } of [head, tree])
+    if (exitCode !== 0) throw new Problem('git cannot read what it has cloned', stderr.trim())
+  /** @type {Record<string, string>} */
+  const committed = {}
+  for (const entry of tree.stdout.split('\0').filter(Boolean)) {
+    const [, mode, kind, name, file] = entry.match(/^(\d+) (\w+) (\w+)\t(.*)$/s) ?? []
+    if (kind === 'blob' && !isApart(file)) committed[file] = `${mode} ${name}`
+  }
+  /** @type {Record<string, string>} */
+  const present = {}
+  for (const [file, state] of Object.entries(files)) present[file] = await gitNameOf(path.join(directory, file), state)
+  const changed = differences(committed, present)
   if (changed.length)
     throw new Problem(
-      `${place} was edited: ${few(changed)}`,
-      'a source must be as its commit has it: git stash or git clean',
+      `git has not checked out what the commit has: ${few(changed)}`,
+      'does the file system of this checkout take links, and names that differ by case alone?',
     )
   return head.stdout.trim()
 }
@@ -40,56 +48,45 @@ export async function cleanCommit(directory, place) {
 /**
  * Throws a Problem when a source is not the one of the lock.
  * @param {import('../lock.mjs').Lock} lock
- * @param {{ version: string, commit?: string }} source
+ * @param {{ version: string, digest: string, commit?: string }} source
  * @param {string} place
  * @param {string} [remedy]
  */
-function checkLocked(lock, { version, commit }, place, remedy = '') {
+function checkLocked(lock, { version, digest, commit }, place, remedy = '') {
   if (version !== lock.version)
     throw new Problem(`${place}: version: expected ${lock.version}, received ${version}`, remedy)
   if (lock.commit !== null && commit !== lock.commit)
     throw new Problem(`${place}: commit of ${lock.tag}: expected ${lock.commit}, received ${commit}`, remedy)
-}
-
-/**
- * @param {import('../lock.mjs').Lock} lock
- * @param {string} directory
- * @param {string} place
- * @param {string} [remedy]
- */
-async function checked(lock, directory, place, remedy) {
-  const commit = await cleanCommit(directory, place)
-  const version = await versionOf(directory)
-  checkLocked(lock, { version, commit }, place, remedy)
-  const files = await filesOf(directory)
-  /** @type {import('./record.mjs').Source} */
-  const source = { kind: 'git', version, directory, digest: digestOfFiles(files), commit, locked: true }
-  return { source, files }
+  if (lock.tree !== null && digest !== lock.tree)
+    throw new Problem(`${place}: digest of the files: expected ${lock.tree}, received ${digest}`, remedy)
 }
 
 /**
  * What third_party/ComputeLibrary has, verified; undefined when it is not there.
  * @param {import('../layout.mjs').Layout} layout
  * @param {import('../lock.mjs').Lock} lock
+ * @returns {Promise<import('./record.mjs').Source | undefined>}
  */
 export async function presentCheckout(layout, lock) {
   const { checkout } = layout
   if (!existsSync(checkout)) return undefined
   const place = layout.name(checkout)
   const remedy = `remove ${place} and run fetch`
-  const known = await readRecord(recordOf(layout), checkout, place)
+  const known = await readRecord(lock, recordOf(layout), checkout, place)
   if (known) {
     checkLocked(lock, known, place, remedy)
     return known
   }
-  if (!existsSync(path.join(checkout, '.git')))
-    throw new Problem(`${place}: not put there by fetch, and not a git checkout`, 'remove it, or name it: ACL_SOURCE')
   if (lock.commit === null)
     throw new Problem(
-      `${place}: not put there by fetch, and ${layout.name(layout.lock)} has no commit yet to know it by`,
+      `${place}: not put there by fetch, and ${layout.name(layout.lock)} has no digest yet to know it by`,
       `${remedy}, or move it away and name it: ACL_SOURCE`,
     )
-  const { source, files } = await checked(lock, checkout, place, remedy)
+  const files = await filesOf(checkout)
+  const facts = { version: await versionOf(checkout), digest: digestOfFiles(files), commit: lock.commit }
+  checkLocked(lock, facts, place, remedy)
+  /** @type {import('./record.mjs').Source} */
+  const source = { kind: 'git', ...facts, directory: checkout, locked: true }
   await writeRecord(recordOf(layout), source, files)
   return source
 }
@@ -110,6 +107,9 @@ function cloneFailure(lock, stderr) {
   return new Problem(what, ...said)
 }
 
+/** Attributes that go before all others: files as the commit has them, on every machine. */
+const asCommitted = '* -text !eol !ident !filter !working-tree-encoding\n'
+
 /**
  * The tag of the lock, into third_party/ComputeLibrary.
  * @param {import('../layout.mjs').Layout} layout
@@ -119,19 +119,29 @@ function cloneFailure(lock, stderr) {
 async function clone(layout, lock) {
   await rm(recordOf(layout), { force: true })
   const shown = process.stderr.isTTY
-  const { source, files } = await whole(layout.checkout, async (partial) => {
-    const args = [
-      // A connection that has all but stopped is given up after a minute.
-      ...['-c', 'http.lowSpeedLimit=1000', '-c', 'http.lowSpeedTime=60', '-c', 'advice.detachedHead=false'],
-      ...['clone', shown ? '--progress' : '--quiet', '--depth', '1', '--single-branch', '--branch', lock.tag],
-    ]
-    const cloned = await git(layout.root, [...args, lock.git, partial], { shown })
-    if (cloned.exitCode !== 0) throw cloneFailure(lock, cloned.stderr)
-    return checked(lock, partial, lock.git)
+  const { facts, files } = await beside(path.join(layout.sources, 'template'), async (template) => {
+    await mkdir(path.join(template, 'info'), { recursive: true })
+    await writeFile(path.join(template, 'info/attributes'), asCommitted)
+    return whole(layout.checkout, async (partial) => {
+      const args = [
+        // A connection that has all but stopped is given up after a minute.
+        ...['-c', 'http.lowSpeedLimit=1000', '-c', 'http.lowSpeedTime=60', '-c', 'advice.detachedHead=false'],
+        ...['clone', shown ? '--progress' : '--quiet', `--template=${template}`, '--depth', '1', '--single-branch'],
+        ...['--branch', lock.tag],
+      ]
+      const cloned = await git(layout.root, [...args, lock.git, partial], { shown })
+      if (cloned.exitCode !== 0) throw cloneFailure(lock, cloned.stderr)
+      const files = await filesOf(partial)
+      const commit = await commitOf(partial, files)
+      const facts = { version: await versionOf(partial), digest: digestOfFiles(files), commit }
+      checkLocked(lock, facts, lock.git)
+      return { facts, files }
+    })
   })
-  const kept = { ...source, directory: layout.checkout }
-  await writeRecord(recordOf(layout), kept, files)
-  return kept
+  /** @type {import('./record.mjs').Source} */
+  const source = { kind: 'git', ...facts, directory: layout.checkout, locked: isLocked(lock, facts) }
+  await writeRecord(recordOf(layout), source, files)
+  return source
 }
 
 /**
@@ -141,14 +151,8 @@ async function clone(layout, lock) {
  * @param {{ say: (text: string) => void }} options
  */
 export async function gitSource(layout, lock, { say }) {
-  let source = await presentCheckout(layout, lock)
-  if (!source) {
-    say(`fetching ComputeLibrary ${lock.tag} from ${lock.git}`)
-    source = await clone(layout, lock)
-  }
-  if (lock.commit === null && source.commit) {
-    await recordCommit(layout, source.commit)
-    say(`recorded commit ${source.commit} of ${lock.tag} in ${layout.name(layout.lock)}: commit that file`)
-  }
-  return source
+  const present = await presentCheckout(layout, lock)
+  if (present) return present
+  say(`fetching ComputeLibrary ${lock.tag} from ${lock.git}`)
+  return clone(layout, lock)
 }

@@ -3,6 +3,7 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { $ } from 'zx/core'
 import { digestOfFile, digestOfFiles, filesOf } from '../digest.mjs'
+import { isLocked } from '../lock.mjs'
 import { Problem, saysDiskFull } from '../problem.mjs'
 import { whole } from '../temporary.mjs'
 import { readRecord, writeRecord } from './record.mjs'
@@ -39,8 +40,15 @@ export async function tarballSource(layout, lock, file, { say, allowUnlocked = f
     )
   const place = path.join(layout.sources, sha256.slice(0, 16))
   const tree = path.join(place, 'tree')
-  const known = await readRecord(path.join(place, 'source.json'), tree, layout.name(tree))
-  if (known) return { ...known, locked: Boolean(alternate) }
+  const checkDigest = (digest) => {
+    if (alternate?.tree && digest !== alternate.tree)
+      throw new Problem(`${file}: digest of the unpacked files: expected ${alternate.tree}, received ${digest}`)
+  }
+  const known = await readRecord(lock, path.join(place, 'source.json'), tree, layout.name(tree))
+  if (known) {
+    checkDigest(known.digest)
+    return known
+  }
   say(`unpacking ${path.basename(file)}`)
   return whole(place, async (partial) => {
     const unpacked = path.join(partial, 'unpacked')
@@ -56,12 +64,11 @@ export async function tarballSource(layout, lock, file, { say, allowUnlocked = f
       throw new Problem(`${file}: version: expected ${alternate.version}, received ${version}`)
     const files = await filesOf(path.join(partial, 'tree'))
     const digest = digestOfFiles(files)
-    if (alternate?.tree && digest !== alternate.tree)
-      throw new Problem(`${file}: digest of the unpacked files: expected ${alternate.tree}, received ${digest}`)
+    checkDigest(digest)
     /** @type {import('./record.mjs').Source} */
     const source = {
       kind: alternate?.name === 'debian' ? 'debian' : 'tarball',
-      ...{ version, directory: tree, digest, sha256, locked: Boolean(alternate) },
+      ...{ version, directory: tree, digest, sha256, locked: isLocked(lock, { digest, sha256 }) },
     }
     await writeRecord(path.join(partial, 'source.json'), source, files)
     return source

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
@@ -5,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, expect, test } from 'vitest'
 import { digestOf } from '../digest.mjs'
 import { isRunning } from '../temporary.mjs'
-import { checkout, cpu, programs, tag, target, temporary, upstream, write } from './support/checkout.mjs'
+import { checkout, cpu, locked, programs, target, temporary, upstream, write } from './support/checkout.mjs'
 
 const prefix = `build/compute-library/${target}-${cpu}`
 const library = `${prefix}/lib/libarm_compute-static.a`
@@ -14,9 +15,9 @@ const library = `${prefix}/lib/libarm_compute-static.a`
 let env
 /** @type {ReturnType<typeof checkout>} */
 let repository
-beforeEach(() => {
+beforeEach(async () => {
   const source = upstream()
-  repository = checkout({ commit: tag(source) })
+  repository = checkout(await locked(source))
   env = { ACL_SOURCE: source, PATH: programs(), SCONS_CALLS: path.join(temporary(), 'calls') }
 })
 const run = (args = [], more = {}) => repository.run(['build', '--target', target, ...args], { ...env, ...more })
@@ -154,11 +155,31 @@ syncBuiltinESMExports()
 test('a source without the licences is not installed', async () => {
   const source = upstream()
   rmSync(path.join(source, 'LICENSES'), { recursive: true })
-  repository = checkout({ commit: tag(source) })
+  repository = checkout(await locked(source))
   const { code, stderr } = await run([], { ACL_SOURCE: source })
   expect(code).toBe(1)
   expect(stderr).toContain('a library is installed with LICENSES, which this ComputeLibrary does not have')
   expect(repository.has(`${prefix}/build.json`)).toBe(false)
+})
+
+test('licences of what ComputeLibrary has from others are installed with its own; KleidiAI needs one', async () => {
+  const source = upstream()
+  const build = () => run(['--allow-unlocked'], { ACL_SOURCE: source })
+  write(path.join(source, 'include/half/LICENSE.txt'), 'half')
+  write(path.join(source, 'third_party/kleidiai/LICENSES/BSD-3-Clause.txt'), 'kleidiai')
+  write(path.join(source, 'third_party/kleidiai/kai/licence_of.c'), 'code')
+  expect(await build()).toMatchObject({ code: 0 })
+  const licences = readdirSync(repository.path(`${prefix}/LICENSES`), { recursive: true, withFileTypes: true })
+  const names = licences.filter((entry) => entry.isFile()).map(({ name }) => name)
+  expect(names.sort()).toEqual(['BSD-3-Clause.txt', 'LICENSE.txt', 'MIT.txt'])
+  expect(repository.read(`${prefix}/LICENSES/third_party/kleidiai/LICENSES/BSD-3-Clause.txt`)).toBe('kleidiai')
+
+  rmSync(path.join(source, 'third_party/kleidiai/LICENSES'), { recursive: true })
+  const without = await build()
+  expect(without.code).toBe(1)
+  expect(without.stderr).toContain('a library with third_party/kleidiai is installed with its licence')
+  write(path.join(source, 'LICENSES/Apache-2.0.txt'), 'Apache')
+  expect(await build()).toMatchObject({ code: 0 })
 })
 
 test('a tree without its record, and a damaged library, are made anew', async () => {
@@ -180,7 +201,8 @@ test('scons gets the target, the CPU, and only the operators that the engine use
     operators: stamp().operators,
     data_types: expect.arrayContaining(['fp16', 'integer']),
   })
-  if (target === 'darwin-arm64') expect(args).toContain('extra_cxx_flags=-mcpu=apple-m2')
+  for (const command of [seen.CC, seen.CXX])
+    expect(command).toContain(target === 'darwin-arm64' ? '-O3 -mcpu=apple-m2' : '-O3 -march=armv8.6-a+fp16')
   if (process.platform === 'linux' && process.arch !== 'arm64') expect(seen.CXX).toContain('--target=aarch64-linux-gnu')
   await run(['--full'])
   expect(calls().at(-1).args.join(' ')).not.toContain('build_config')
@@ -391,10 +413,24 @@ case "$*" in *apple_m3*) echo "error: unknown CPU: 'apple_m3'" >&2; exit 1 ;; es
     expect(code).toBe(0)
     expect(calls().at(-1)).toMatchObject({
       env: expect.objectContaining({ CXX: 'clang++' }),
-      args: expect.arrayContaining(['os=macos', 'extra_cxx_flags=-mcpu=apple_m4']),
+      args: expect.arrayContaining(['os=macos', 'arch=armv8.6-a']),
     })
-    const wrapper = repository.read('build/compute-library/darwin-arm64-apple-m4/wrappers/clang++')
-    expect(wrapper).toContain("'c++' '-target' 'aarch64-macos.11.0'")
+    const wrappers = repository.path('build/compute-library/darwin-arm64-apple-m4/wrappers')
+    const seen = path.join(directory, 'seen')
+    write(path.join(directory, 'zig'), `#!/bin/sh\necho "$*" >"${seen}"\n`, 0o755)
+    // Of what scons says, here and there, nothing may come after the CPU.
+    for (const [name, mode, file] of [
+      ['clang', 'cc', 'kernel.c'],
+      ['clang', 'cc', 'kernel_asm.S'],
+      ['clang++', 'c++', 'kernel.cpp'],
+    ]) {
+      execFileSync(path.join(wrappers, name), ['-march=armv8.6-a+fp16', '-c', file], {
+        env: { PATH: `${directory}:${process.env.PATH}` },
+      })
+      expect(readFileSync(seen, 'utf8')).toMatch(
+        new RegExp(`^${mode.replaceAll('+', '\\+')} -target aarch64-macos.11.0 .* -c ${file} -O3 -mcpu=apple_m4\n$`),
+      )
+    }
   },
 )
 
@@ -447,7 +483,7 @@ test('info says what is there; its toolchains do not depend on what was built', 
 test('usage errors end with 2, help with 0', async () => {
   expect(await repository.run(['make'])).toMatchObject({ code: 2 })
   expect(await repository.run(['--help'])).toMatchObject({ code: 0 })
-  for (const command of ['fetch', 'patch', 'refresh', 'verify', 'build', 'info'])
+  for (const command of ['fetch', 'lock', 'patch', 'refresh', 'verify', 'build', 'info'])
     expect(await repository.run([command, '--help'])).toMatchObject({
       code: 0,
       stdout: expect.stringContaining(command),

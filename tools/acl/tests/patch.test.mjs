@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
-import { checkout, git, tag, upstream } from './support/checkout.mjs'
+import { checkout, git, locked, upstream } from './support/checkout.mjs'
 
 const tree = 'build/compute-library/edit/tree'
 const registration = 'patches/ComputeLibrary/registration.patch'
@@ -10,9 +10,9 @@ const registration = 'patches/ComputeLibrary/registration.patch'
 let source
 /** @type {ReturnType<typeof checkout>} */
 let repository
-beforeEach(() => {
+beforeEach(async () => {
   source = upstream()
-  repository = checkout({ commit: tag(source) })
+  repository = checkout(await locked(source))
 })
 const run = (...args) => repository.run(args, { ACL_SOURCE: source })
 

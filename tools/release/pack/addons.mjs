@@ -14,7 +14,7 @@ const readAddons = (folder) => fs.readJson(path.join(folder, 'addons.json'))
  * @param {string} folder of addons, the most demanding first
  * @param {(text: string) => void} say
  * @param {(cpu: string) => Promise<string>} codeOf equal for CPUs whose ComputeLibraries, all that an addon has of its CPU, are the same
- * code: the addons themselves differ by the text that names it, and by what signs that
+ * code: the addons themselves differ by their names in the signature
  */
 export async function dropCopies(folder, say, codeOf) {
   const facts = await readAddons(folder)

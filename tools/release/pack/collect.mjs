@@ -41,8 +41,9 @@ export async function collect({ directory, version, say }) {
     for (const cpu of libraryCpus(platform)) {
       const file = `assets/${libraryArchive(platform, cpu, version)}`
       if (!(await isThere(file))) continue
-      const { alsoFor } = await readManifest(path.join(directory, file))
-      assets.push({ ...(await describe(file)), alsoFor })
+      const { alsoFor, computeLibrary } = await readManifest(path.join(directory, file))
+      const locked = computeLibrary?.source.locked ?? true
+      assets.push({ ...(await describe(file)), alsoFor, ...(locked ? {} : { locked }) })
       for (const name of [cpu, ...alsoFor]) absent.delete(name)
     }
     missing.push(...[...absent].map((cpu) => `assets/${libraryArchive(platform, cpu, version)}`))

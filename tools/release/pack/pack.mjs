@@ -1,6 +1,5 @@
 import path from 'node:path'
 import { fs } from 'zx'
-import { digestOf } from '../../acl/digest.mjs'
 import { Problem, Unavailable } from '../../acl/problem.mjs'
 import { buildAddon } from '../../native/build-addon.mjs'
 import { buildKernels } from '../../native/build-kernels.mjs'
@@ -10,6 +9,7 @@ import { libraryCpus, packedHere, platforms } from '../platforms.mjs'
 import { checkAddons, dropCopies } from './addons.mjs'
 import { collect } from './collect.mjs'
 import { packLibrary } from './library.mjs'
+import { requireLock, requireLocked } from './locked.mjs'
 import { packPlatform, packRoot } from './npm.mjs'
 
 /**
@@ -18,10 +18,11 @@ import { packPlatform, packRoot } from './npm.mjs'
  * @param {string[]} options.platforms
  * @param {string[]} [options.cpus] of those that ComputeLibrary is compiled for: only these; a release wants all
  * @param {boolean} [options.root] also the package with TypeScript's part
+ * @param {boolean} [options.allowUnlocked] also what was built from a ComputeLibrary that the lock does not know; a release is not
  * @param {string} options.directory
  * @param {(text: string) => void} options.say
  */
-export async function pack({ platforms: wanted, cpus, root = true, directory, say }) {
+export async function pack({ platforms: wanted, cpus, root = true, allowUnlocked = false, directory, say }) {
   for (const platform of wanted)
     if (!platforms[platform])
       throw new Problem(`--platform: expected ${Object.keys(platforms).join(', ')}, received '${platform}'`)
@@ -34,6 +35,7 @@ export async function pack({ platforms: wanted, cpus, root = true, directory, sa
   for (const cpu of cpus ?? [])
     if (!known.includes(cpu)) throw new Problem(`--cpu: expected ${known.join(', ')}, received '${cpu}'`)
   const isWanted = (cpu) => !cpus || cpus.includes(cpu)
+  if (!allowUnlocked && wanted.some((platform) => releaseBuild(platform, isWanted).cpus.length)) await requireLock()
   const version = await commonVersion()
   const stages = path.join(directory, 'stage')
   const npm = path.join(directory, 'npm')
@@ -47,18 +49,18 @@ export async function pack({ platforms: wanted, cpus, root = true, directory, sa
   for (const platform of wanted) {
     await removeOld(directory, platform)
     const build = releaseBuild(platform, isWanted)
-    await requireLibraries(build)
+    await requireLibraries(build, { allowUnlocked, say })
     await buildAddon(build)
     const addons = await stage('addons')
     await fs.copy(path.join('packages/acl', build.directory, 'Release'), addons)
-    await dropCopies(addons, say, (cpu) => digestWithoutName(build, cpu))
+    await dropCopies(addons, say, (cpu) => digestOfLibrary(build, cpu))
     await checkAddons(addons, say)
-    const licences = build.cpus.slice(0, 1).map((cpu) => `build/compute-library/${libraryName(build, cpu)}/LICENSES`)
+    const licences = build.cpus.slice(0, 1).map((cpu) => path.join(prefixOf(build, cpu), 'LICENSES'))
     say(await packPlatform({ platform, addons, licences, stage: await stage('npm'), destination: npm }))
 
     await buildKernels(platform)
     const libraryBuild = (cpu) => buildFor({ target: platform, cpu: build.cpus.length ? cpu : undefined })
-    for (const { cpu, alsoFor } of await distinctLibraries(platform, isWanted, libraryBuild)) {
+    for (const { cpu, alsoFor } of await distinctLibraries(platform, isWanted, libraryBuild, { allowUnlocked, say })) {
       if (alsoFor.length) say(`the libraries for ${[cpu, ...alsoFor].join(', ')} are the same: one tarball`)
       const options = { platform, cpu, alsoFor, build: await libraryBuild(cpu), addons, version }
       say(await packLibrary({ ...options, stage: await stage('library'), destination: path.join(directory, 'assets') }))
@@ -92,10 +94,17 @@ async function removeOld(directory, platform) {
       if (name.includes(`-${platform}-`)) await fs.remove(path.join(directory, folder, name))
 }
 
-/** @param {import('../../native/targets.mjs').Build} build */
-async function requireLibraries(build) {
+/**
+ * @param {import('../../native/targets.mjs').Build} build
+ * @param {{ allowUnlocked: boolean, say: (text: string) => void }} options
+ */
+async function requireLibraries(build, options) {
   const reason = await buildComputeLibraries(build)
   if (reason) throw new Unavailable(`no ComputeLibrary for ${build.target}, ${build.cpus.join(', ')}`, reason)
+  await requireLocked(
+    build.cpus.map((cpu) => prefixOf(build, cpu)),
+    options,
+  )
 }
 
 /**
@@ -103,16 +112,17 @@ async function requireLibraries(build) {
  * @param {string} platform
  * @param {(cpu: string) => boolean} isWanted
  * @param {(cpu: string) => Promise<import('../../native/targets.mjs').Build>} buildOf
+ * @param {{ allowUnlocked: boolean, say: (text: string) => void }} options
  */
-async function distinctLibraries(platform, isWanted, buildOf) {
+async function distinctLibraries(platform, isWanted, buildOf, options) {
   /** @type {Map<string, { cpu: string, alsoFor: string[] }>} */
   const distinct = new Map()
   for (const cpu of libraryCpus(platform)) {
     const build = await buildOf(cpu)
     if (build.cpus.length === 0) return [{ cpu, alsoFor: [] }]
     if (!isWanted(cpu)) continue
-    await requireLibraries(build)
-    const digest = await digestWithoutName(build, cpu)
+    await requireLibraries(build, options)
+    const digest = await digestOfLibrary(build, cpu)
     const same = distinct.get(digest)
     if (same) same.alsoFor.push(cpu)
     else distinct.set(digest, { cpu, alsoFor: [] })
@@ -120,15 +130,13 @@ async function distinctLibraries(platform, isWanted, buildOf) {
   return [...distinct.values()]
 }
 
+/** @param {import('../../native/targets.mjs').Build} build @param {string} cpu */
+const prefixOf = (build, cpu) => path.join('build/compute-library', libraryName(build, cpu))
+
 /**
- * The digest of a ComputeLibrary but for the name of the CPU in the text with which it tells how it was built.
+ * Equal for CPUs for which the same was made: the text with which a ComputeLibrary tells how it was built does not name the CPU.
  * @param {import('../../native/targets.mjs').Build} build
  * @param {string} cpu
+ * @returns {Promise<string>}
  */
-async function digestWithoutName(build, cpu) {
-  const prefix = path.join('build/compute-library', libraryName(build, cpu))
-  const { flags } = await fs.readJson(path.join(prefix, 'build.json'))
-  let content = await fs.readFile(path.join(prefix, 'lib/libarm_compute-static.a'), 'latin1')
-  for (const flag of flags.tuning) content = content.replaceAll(flag, '')
-  return digestOf(content)
-}
+const digestOfLibrary = async (build, cpu) => (await fs.readJson(path.join(prefixOf(build, cpu), 'build.json'))).sha256

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { digestOf, digestOfFile } from '../../acl/digest.mjs'
+import { lockCommand } from '../../acl/lock.mjs'
 import { Problem } from '../../acl/problem.mjs'
 
 /**
@@ -149,6 +150,11 @@ async function assetOf(root, entry, place) {
   const { size, sha256, alsoFor = [] } = entry
   const named = Array.isArray(alsoFor) && alsoFor.every((cpu) => matches(cpu, new RegExp(`^${segment}$`)))
   check(`${place}.alsoFor`, named, 'a list of names of CPUs', alsoFor)
+  if (entry.locked === false)
+    throw new Problem(
+      `release.json: ${place}: ${entry.file} is built from a ComputeLibrary that is not locked`,
+      `to lock it: ${lockCommand}; then pack again`,
+    )
   check(`${place}.size`, size < largest, 'less than 2 GiB, which is what GitHub takes', size)
   const read = async () => {
     const content = await readFile(file)

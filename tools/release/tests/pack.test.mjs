@@ -7,6 +7,7 @@ import { digestOfFile } from '../../acl/digest.mjs'
 import { dropCopies } from '../pack/addons.mjs'
 import { createArchive, readEntry } from '../pack/archive.mjs'
 import { collect } from '../pack/collect.mjs'
+import { requireLock, requireLocked } from '../pack/locked.mjs'
 import { libraryCpus, platformPackage, platforms } from '../platforms.mjs'
 
 /** @type {string} */
@@ -82,15 +83,24 @@ test('of addons between which CPU features do not decide, the one for the older 
   expect(said).toEqual(['intattn_acl-m3.node is left out: intattn_acl-m2.node asks for the same CPU features'])
 })
 
-/** Everything that a release has, small. @param {{ alsoFor?: Record<string, string[]>, without?: string[] }} [options] */
-async function packed({ alsoFor = {}, without = [] } = {}) {
+/**
+ * Everything that a release has, small.
+ * @param {{ alsoFor?: Record<string, string[]>, without?: string[], unlocked?: string[] }} [options]
+ */
+async function packed({ alsoFor = {}, without = [], unlocked = [] } = {}) {
   for (const name of ['acl', ...Object.keys(platforms).map((platform) => `acl-${platform}`)])
     await write(place, { [`npm/intattn-${name}-1.2.3.tgz`]: name })
   for (const platform of Object.keys(platforms))
     for (const cpu of libraryCpus(platform)) {
       if (without.includes(cpu)) continue
       const name = `intattn-acl-v1.2.3-${platform}-${cpu}`
-      const manifest = { platform, cpu, alsoFor: alsoFor[cpu] ?? [] }
+      const computeLibrary = { source: { locked: !unlocked.includes(cpu) } }
+      const manifest = {
+        platform,
+        cpu,
+        alsoFor: alsoFor[cpu] ?? [],
+        ...(platform !== 'linux-x64' && { computeLibrary }),
+      }
       await write(path.join(place, 'stage', name), { 'manifest.json': JSON.stringify(manifest) })
       await createArchive(path.join(place, 'assets', `${name}.tar.gz`), path.join(place, 'stage', name))
     }
@@ -129,6 +139,37 @@ test('one tarball stands for the CPUs whose libraries came out identical', async
   const archive = (cpu) => `assets/intattn-acl-v1.2.3-darwin-arm64-${cpu}.tar.gz`
   expect([assets.get(archive('apple-m2')), assets.get(archive('apple-m4'))]).toEqual([['apple-m3'], []])
   expect(assets.has(archive('apple-m3'))).toBe(false)
+})
+
+test('release.json says what is built from a ComputeLibrary that is not locked', async () => {
+  await packed({ unlocked: ['armv8.2-a'] })
+  await collect({ directory: place, version: '1.2.3', say })
+  const { assets } = await index()
+  expect(assets.filter((asset) => asset.locked === false).map(({ file }) => file)).toEqual([
+    'assets/intattn-acl-v1.2.3-linux-arm64-armv8.2-a.tar.gz',
+  ])
+})
+
+test('what is not locked is not packed, before and after it was built, but for a trial', async () => {
+  const lock = (commit, tree) => {
+    const ComputeLibrary = { version: '52.5.0', tag: 'v52.5.0', git: 'nowhere', commit, tree }
+    return write(place, { 'third_party/upstream.lock.json': JSON.stringify({ ComputeLibrary }) })
+  }
+  const command = 'node tools/acl/main.mjs lock'
+  await lock(null, null)
+  await expect(requireLock({ root: place, named: '' })).rejects.toThrow(command)
+  await requireLock({ root: place, named: 'debian' })
+  await lock('a'.repeat(40), 'b'.repeat(64))
+  await requireLock({ root: place, named: '' })
+
+  const [yes, no] = ['yes', 'no'].map((name) => path.join(place, name))
+  for (const prefix of [yes, no])
+    await write(prefix, { 'build.json': JSON.stringify({ version: '52.5.0', source: { locked: prefix === yes } }) })
+  await requireLocked([yes], { say })
+  await expect(requireLocked([yes, no], { say })).rejects.toThrow(command)
+  expect(said).toEqual([])
+  await requireLocked([yes, no], { allowUnlocked: true, say })
+  expect(said).toEqual([expect.stringMatching(/^warning: .*no: built from .* that is not locked.*main\.mjs lock/)])
 })
 
 test('packages of another version do not count', async () => {

@@ -57,6 +57,13 @@ describe('release.json and its files', () => {
       /assets\[0\]\.alsoFor: expected a list of names of CPUs, received \["apple-m3","<b>"\]/,
     ],
     [
+      'a ComputeLibrary that is not locked',
+      () => {
+        asset().locked = false
+      },
+      /assets\[0\]: .* is built from a ComputeLibrary that is not locked\n.*node tools\/acl\/main\.mjs lock/,
+    ],
+    [
       'no path',
       () => {
         delete asset().file

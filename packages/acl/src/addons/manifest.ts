@@ -89,7 +89,19 @@ function entryOf(value: unknown, argument: string, target: string): AddonEntry {
   const version = text(fields.computeLibrary, `${argument}.computeLibrary`, word)
   const cpu = text(fields.cpu, `${argument}.cpu`, word)
   const compiler = text(fields.compiler, `${argument}.compiler`, line)
-  return { ...entry, library: { version, target, cpu, compiler, requires: requiredFeatures } }
+  const { unlocked } = fields
+  if (unlocked !== undefined && unlocked !== true) {
+    fail('INVALID_ARGUMENT', `${argument}.unlocked`, 'true, or nothing', unlocked)
+  }
+  const library = {
+    version,
+    target,
+    cpu,
+    compiler,
+    requires: requiredFeatures,
+    ...(unlocked === true && { unlocked: true as const }),
+  }
+  return { ...entry, library }
 }
 
 const word = /^[\w.+-]+$/

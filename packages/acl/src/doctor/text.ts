@@ -51,11 +51,18 @@ const verdicts: Record<AddonReport['verdict'], string> = {
   hung: 'hangs',
 }
 
+const unlocked =
+  'warning: nothing vouches for the source of its ComputeLibrary; `node tools/acl/main.mjs lock` in the repository records what the tag has: compare and commit that, and build again'
+
 function addonLines({ engine, file, library, verdict, reason, instructionSets = [] }: AddonReport): string[] {
   const built = library ? `, ComputeLibrary ${library.version} for ${library.cpu}` : ''
   const why = reason === undefined ? '' : `: ${reason}`
   const sets = verdict === 'works' && instructionSets.length ? ` with ${instructionSets.join(', ')}` : ''
-  return [...wrapped(`${file} (engine ${engine}${built})`, 6, '    '), ...wrapped(verdicts[verdict] + sets + why, 8)]
+  return [
+    ...wrapped(`${file} (engine ${engine}${built})`, 6, '    '),
+    ...wrapped(verdicts[verdict] + sets + why, 8),
+    ...(library?.unlocked ? wrapped(unlocked, 8) : []),
+  ]
 }
 
 function conclusion({ works, reason, engine, isa, place }: DefaultReport): string {

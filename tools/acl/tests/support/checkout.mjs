@@ -75,6 +75,11 @@ export function tag(directory) {
   return git(directory, 'rev-parse', 'HEAD')
 }
 
+/** Tags a source tree; returns what a lock has of it. @param {string} directory */
+export async function locked(directory) {
+  return { commit: tag(directory), tree: digestOfFiles(await filesOf(directory)) }
+}
+
 /** A tarball of a source tree, with the digests a lock has of it. @param {string} directory */
 export async function tarball(directory) {
   const file = path.join(temporary(), 'source.tar.gz')
@@ -116,11 +121,11 @@ diff --git a/filelist.json b/filelist.json
 
 /**
  * A checkout of this repository with a lock and a series for \`upstream\`.
- * @param {{ git?: string, commit?: string | null, alternates?: object[] }} [lock]
+ * @param {{ git?: string, commit?: string | null, tree?: string | null, alternates?: object[], versions?: object[] }} [lock]
  */
-export function checkout({ git: url = 'nowhere', commit = null, alternates = [] } = {}) {
+export function checkout({ git: url = 'nowhere', commit = null, tree = null, alternates = [], versions = [] } = {}) {
   const root = temporary()
-  const lock = { ComputeLibrary: { version: '52.5.0', tag: 'v52.5.0', git: url, commit, alternates } }
+  const lock = { ComputeLibrary: { version: '52.5.0', tag: 'v52.5.0', git: url, commit, tree, alternates, versions } }
   write(path.join(root, 'third_party/upstream.lock.json'), JSON.stringify(lock))
   write(path.join(root, 'packages/kernels/src/kernel.h'), kernel)
   const patches = path.join(root, 'patches/ComputeLibrary')
