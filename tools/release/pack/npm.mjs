@@ -52,6 +52,7 @@ export async function packPlatform({ platform, addons, licences, stage, destinat
   const manifest = await readManifest()
   const { os, cpu, libc } = platforms[platform]
   await fs.copy(addons, stage)
+  await fs.writeFile(path.join(stage, 'index.cjs'), await moduleFor(addons))
   await fs.copy('LICENSE', path.join(stage, 'LICENSE'))
   await copyLicences(licences, path.join(stage, 'LICENSES'))
   await fs.writeFile(
@@ -69,11 +70,22 @@ export async function packPlatform({ platform, addons, licences, stage, destinat
     engines: manifest.engines,
     ...{ os: [os], cpu: [cpu] },
     ...(libc && { libc: [libc] }),
-    exports: { './package.json': './package.json', './addons.json': './addons.json' },
-    files: ['*.node', 'addons.json', 'LICENSES'],
+    exports: { '.': './index.cjs', './package.json': './package.json', './addons.json': './addons.json' },
+    files: ['index.cjs', '*.node', 'addons.json', 'LICENSES'],
     preferUnplugged: true,
   })
   return npmPack(stage, destination)
+}
+
+/**
+ * The module of a platform package: where it lies, and, for tools that copy the files a program needs, what belongs to it.
+ * @param {string} addons the folder of addons
+ */
+async function moduleFor(addons) {
+  const manifest = await fs.readJson(path.join(addons, 'addons.json'))
+  const files = ['addons.json', ...manifest.addons.map(({ file }) => file)]
+  const names = files.map((file) => `require.resolve('./${file}')`)
+  return `exports.folder = __dirname\nexports.files = () => [${names.join(', ')}]\n`
 }
 
 /** @param {string} stage @param {object} manifest */
