@@ -7,7 +7,7 @@ import { messageOf, Problem } from '../acl/problem.mjs'
 import { checkAddons } from './pack/addons.mjs'
 import { collect } from './pack/collect.mjs'
 import { pack } from './pack/pack.mjs'
-import { packedHere, platforms, rootPackage, runHere } from './platforms.mjs'
+import { benchPackage, packedHere, platforms, rootPackage, runHere } from './platforms.mjs'
 import { publish } from './publish/publish.mjs'
 import { verify } from './verify/verify.mjs'
 
@@ -35,9 +35,9 @@ program
     'only these of the CPUs that ComputeLibrary is compiled for: for a trial, not for a release',
     list,
   )
-  .option('--no-root', `without ${rootPackage} itself, which one machine packs for all`)
+  .option('--no-common', `without ${rootPackage} and ${benchPackage} themselves, which one machine packs for all`)
   .addOption(directory)
-  .action(({ platform, cpu, root, directory }) => pack({ platforms: platform, cpus: cpu, root, directory, say }))
+  .action(({ platform, cpu, common, directory }) => pack({ platforms: platform, cpus: cpu, common, directory, say }))
 
 program
   .command('collect')

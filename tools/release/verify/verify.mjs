@@ -1,7 +1,8 @@
 import path from 'node:path'
 import { $, fs } from 'zx'
 import { Problem } from '../../acl/problem.mjs'
-import { platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { benchPackage, platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { verifyBenchmark } from './benchmark.mjs'
 import { verifyInstallation } from './installation.mjs'
 import { verifyLibrary } from './library.mjs'
 import { readPackage } from './read-package.mjs'
@@ -22,15 +23,19 @@ export async function verify({ directory, platforms: wanted, say }) {
   const tarballs = await filesIn(path.join(directory, 'npm'), `-${version}.tgz`)
   const packages = new Map()
   for (const file of tarballs) packages.set((await readPackage(file)).name, file)
-  const absent = [rootPackage, ...wanted.map(platformPackage)].filter((name) => !packages.has(name))
+  const common = [rootPackage, benchPackage]
+  const absent = [...common, ...wanted.map(platformPackage)].filter((name) => !packages.has(name))
   if (absent.length) throw new Problem(`nothing to verify: ${absent.join(', ')} not packed`, 'pack makes them')
-  await lint(packages.get(rootPackage))
+  for (const name of common) await lint(packages.get(name))
+  say(`publint found nothing in ${common.join(', ')}`)
   await verifyTypes(packages.get(rootPackage), say)
   const archives = (await filesIn(path.join(directory, 'assets'), '.tar.gz')).filter((file) =>
     path.basename(file).startsWith(`intattn-acl-v${version}-`),
   )
   for (const platform of wanted) {
     await verifyInstallation({ platform, tarballs, say })
+    // TypeScript alone: one platform stands for all.
+    if (platform === `${process.platform}-${process.arch}`) await verifyBenchmark({ platform, tarballs, say })
     const own = archives.filter((file) => path.basename(file).includes(`-${platform}-`))
     if (own.length === 0) throw new Problem(`nothing to verify: no tarball for ${platform}`, 'pack makes it')
     for (const archive of own) await verifyLibrary({ archive, say })
