@@ -7,7 +7,7 @@ import { messageOf, Problem } from '../acl/problem.mjs'
 import { checkAddons } from './pack/addons.mjs'
 import { collect } from './pack/collect.mjs'
 import { pack } from './pack/pack.mjs'
-import { packedHere, platforms, rootPackage, runHere } from './platforms.mjs'
+import { benchPackage, packedHere, platforms, rootPackage, runHere } from './platforms.mjs'
 import { publish } from './publish/publish.mjs'
 import { verify } from './verify/verify.mjs'
 
@@ -40,7 +40,7 @@ program
     'also what is built from a ComputeLibrary that the lock does not know: for a trial, not for a release',
     false,
   )
-  .option('--no-root', `without ${rootPackage} itself, which one machine packs for all`)
+  .option('--no-common', `without ${rootPackage} and ${benchPackage} themselves, which one machine packs for all`)
   .addOption(directory)
   .action(({ platform, cpu, ...options }) => pack({ platforms: platform, cpus: cpu, ...options, say }))
 

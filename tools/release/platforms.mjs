@@ -17,8 +17,9 @@ export const packedHere = { 'linux-x64': Object.keys(platforms), 'linux-arm64': 
 /** What runs on this machine, emulated where it must be. */
 export const runHere = { 'linux-x64': ['linux-x64', 'linux-arm64'] }[host] ?? [host]
 
-/** The npm package with TypeScript's part, and those with the binaries of a platform. */
+/** The npm package with TypeScript's part, the benchmark that uses it, and those with the binaries of a platform. */
 export const rootPackage = '@intattn/acl'
+export const benchPackage = '@intattn/bench'
 export const platformPackage = (platform) => `${rootPackage}-${platform}`
 
 /**

@@ -18,6 +18,13 @@ import type {
   StageTimes,
 } from './types.js'
 
+declare global {
+  /** As in lib `esnext.disposable`, for compilers that do not have it or are not told to use it. */
+  interface SymbolConstructor {
+    readonly dispose: unique symbol
+  }
+}
+
 /**
  * softmax(Q Kᵀ · softmaxScale) V on the CPU, for any number of runs with the same heads, head dimension and pipeline.
  *

@@ -13,6 +13,7 @@ import {
   manifest,
   nativeEntry,
   Project,
+  permissionFlag,
   platform,
   pretended,
   program,
@@ -323,6 +324,20 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
     expect(examined(project, reference).default).toEqual({ works: true, engine: 'reference' })
     project.platformPackage()
     expect(examined(project, { env: { INTATTN_ISA: 'scalar' } }).default).toMatchObject({ works: true, isa: 'scalar' })
+  })
+
+  test('names what Node.js was told to forbid', () => {
+    const project = created()
+    project.platformPackage()
+    const remedy = (...flags: string[]) => {
+      const env = { NODE_NO_WARNINGS: '1', NODE_OPTIONS: flags.join(' ') }
+      return examined(project, { env }).remedies[0]
+    }
+    expect(remedy('--no-addons')).toMatch(/^start Node\.js without --no-addons/)
+    const restricted = [permissionFlag, '--allow-fs-read=*']
+    expect(remedy(...restricted)).toMatch(/--allow-child-process beside --permission$/)
+    expect(remedy(...restricted, '--allow-child-process')).toMatch(/--allow-addons beside --permission$/)
+    expect(remedy(...restricted, '--allow-child-process', '--allow-addons')).toBeUndefined()
   })
 
   test.each(['linux-riscv64', 'win32-x64'])('on %s', (name) => {

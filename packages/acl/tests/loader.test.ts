@@ -1,4 +1,14 @@
-import { appendFileSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, truncateSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { EngineInfo, EngineName, LoaderErrorDetails } from '../src/index.js'
@@ -11,6 +21,7 @@ import {
   manifest,
   nativeEntry,
   Project,
+  permissionFlag,
   platform,
   pretended,
   program,
@@ -96,8 +107,7 @@ describe('the first place that has the addon', () => {
     mkdirSync(join(project.root, 'node_modules/@intattn'))
     symlinkSync(project.package, join(project.root, 'node_modules/@intattn/acl'))
     const store = 'node_modules/.pnpm/platform'
-    project.addons(store)
-    project.write(`${store}/package.json`, { name: `@intattn/acl-${platform}`, version })
+    project.packageOfBinaries(store)
     symlinkSync(join(project.root, store), `${project.package}-${platform}`)
     expect(placeOf(ask(project))).toBe('platform package')
   })
@@ -191,8 +201,8 @@ describeUnlessEmulated('with no addon', () => {
   test('where the C library is not glibc, a package would not help', () => {
     const machine = machines.platform('linux-x64') + machines.musl
     const { remedies } = refusal(created(), { machine })
-    expect(remedies[0]).toContain('glibc')
-    expect(remedies[0]).toContain('npm run build')
+    expect(remedies[0]).toMatch(/^use a system with glibc/)
+    expect(remedies[1]).toContain('npm run build')
     expect(remedies.join()).not.toContain('npm install')
   })
 
@@ -255,7 +265,7 @@ describeUnlessEmulated('a package that does not fit', () => {
     project.platformPackage(needs('2.170'))
     const { reason, remedies } = packageRefusal(project)
     expect(reason).toMatch(/^built for glibc 2\.170, and this is glibc 2\.\d+$/)
-    expect(remedies[0]).toContain('npm run build')
+    expect(remedies.slice(0, 2)).toEqual(['use a system with a newer glibc', expect.stringContaining('npm run build')])
     expect(packageRefusal(project, { machine: machines.musl }).reason).toBe(
       "built for glibc 2.170, and this system's C library is musl or unknown",
     )
@@ -306,7 +316,7 @@ describeUnlessEmulated('a package that does not fit', () => {
     project.platformPackage(mac(least), source, 'darwin-arm64')
     const { reason, remedies } = packageRefusal(project, { machine })
     expect(reason).toBe(`built for macOS ${least}, and this is macOS ${here}`)
-    expect(remedies[0]).toContain('npm run build')
+    expect(remedies.slice(0, 2)).toEqual(['use a system with a newer macOS', expect.stringContaining('npm run build')])
     project.platformPackage(mac(here), source, 'darwin-arm64')
     expect(
       project.run("import { Attention } from '@intattn/acl'; new Attention({ heads: 1, headDim: 1 })", { machine }),
@@ -573,3 +583,88 @@ describeUnlessEmulated('of several addons of an engine, the first whose CPU feat
     expect(refusal(project).tried.at(-1)!.reason).toBe('this CPU lacks telepathy')
   })
 })
+
+describeUnlessEmulated(
+  'an obstacle outside of the package is named with what removes it, and not by installing again:',
+  () => {
+    /** The permission model, with what is allowed to be read. */
+    const restricted = (read: readonly string[], ...others: string[]) => ({
+      NODE_NO_WARNINGS: '1',
+      NODE_OPTIONS: [permissionFlag, ...read.map((path) => `--allow-fs-read=${path}`), ...others].join(' '),
+    })
+    const needsGlibc = process.platform === 'linux' ? { system: { name: 'glibc', version: '2.17' } } : {}
+
+    function removal(project: Project, circumstances: Circumstances): { reason: string; remedies: readonly string[] } {
+      const { tried, remedies } = refusal(project, circumstances)
+      expect(remedies.join('\n')).not.toMatch(/install it again|npm install/)
+      return { reason: tried.at(-1)!.reason, remedies: remedies.slice(0, -1) }
+    }
+
+    test('--no-addons', () => {
+      const project = created()
+      project.platformPackage()
+      const { remedies } = removal(project, { env: { NODE_OPTIONS: '--no-addons' } })
+      expect(remedies).toEqual([expect.stringMatching(/^start Node\.js without --no-addons /)])
+    })
+
+    test('the permission model, until it allows to load addons', () => {
+      const project = created()
+      project.platformPackage(manifest(undefined, needsGlibc))
+      expect(removal(project, { env: restricted(['*']) }).remedies).toEqual([
+        'let Node.js load addons: --allow-addons beside --permission',
+      ])
+      expect(placeOf(ask(project, { env: restricted([`${realpathSync(project.root)}/`], '--allow-addons') }))).toBe(
+        'platform package',
+      )
+    })
+
+    test('the permission model, until it allows to read the package', () => {
+      const project = created()
+      project.platformPackage()
+      const root = realpathSync(project.root)
+      const read = ['program.mjs', 'machine.cjs', 'node_modules/@intattn/acl/'].map((path) => join(root, path))
+      const { reason, remedies } = removal(project, { env: restricted(read, '--allow-addons') })
+      expect(reason).toMatch(/restricted/)
+      expect(remedies).toEqual([
+        `let Node.js read the folder of @intattn/acl-${platform}: --allow-fs-read beside --permission`,
+      ])
+    })
+
+    test.each([
+      ['the package', ''],
+      ['its module', 'index.cjs'],
+      ['its addons.json', 'addons.json'],
+      ['its addon', 'intattn.node'],
+    ])('%s may not be read', (_, name) => {
+      const project = created()
+      const folder = project.platformPackage()
+      chmodSync(project.root, 0o755)
+      chmodSync(join(folder, name), 0)
+      const { reason, remedies } = removal(project, { machine: machines.unprivileged })
+      chmodSync(join(folder, name), 0o755)
+      expect(reason).toMatch(/permission denied/i)
+      expect(remedies).toEqual([expect.stringMatching(/^let the user that runs Node\.js read .*`chmod -R a\+rX`/)])
+      expect(remedies[0]).toContain(`acl-${platform}`)
+    })
+
+    // The words of dlopen, after the path.
+    test.each([
+      [
+        'failed to map segment from shared object',
+        /^the file system of .* may hold no programs: mount it without noexec/,
+      ],
+      ['failed to map segment from shared object: Operation not permitted', /without noexec/],
+      ['libatomic.so.1: cannot open shared object file: No such file or directory', /^install the shared library/],
+      ["/lib/libc.so.6: version `GLIBC_2.99' not found (required by intattn.node)", /^use a system with /],
+    ])('%s', (words, remedy) => {
+      const project = created()
+      project.platformPackage()
+      const machine = `process.dlopen = (module, path) => {
+      throw Object.assign(new Error(path + ': ' + ${JSON.stringify(words)}), { code: 'ERR_DLOPEN_FAILED' })
+    }`
+      const { reason, remedies } = removal(project, { machine })
+      expect(reason).toContain(words)
+      expect(remedies[0]).toMatch(remedy)
+    })
+  },
+)

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import {
   type EngineName,
   type InstructionSet,
@@ -9,6 +8,7 @@ import {
   type TensorType,
 } from '@intattn/acl'
 import { Command, CommanderError } from 'commander'
+import { isCheckout, command as program, version } from './installation.js'
 import { type Synthetic, synthetics } from './synthetic.js'
 import { UsageError } from './usage-error.js'
 
@@ -40,9 +40,6 @@ export interface Options {
   json?: string
 }
 
-/** Version of this package. */
-export const version: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
-
 const EPILOG = `
 Without flags: the bundled real input (query, key and value of one layer of a language model on 1024 tokens of text),
 the four pipelines as in the paper and the fused int pipeline with the preset precise; as many rounds as fit the time.
@@ -51,12 +48,11 @@ the four pipelines as in the paper and the fused int pipeline with the preset pr
 Pipelines: 0 fp32, 1 fp16, 2 int8 (int8 products, float softmax), 3 int (integer softmax too).
 
 Examples:
-  npm run bench
-  npm run bench -- --L 1024,4096 --d 128 --threads 1 --peer onnxruntime
-  npm run bench -- --L 1024,2048,4096,8192,16384 --d 128 --threads 1   (the paper's lengths)
-  npm run bench -- --L 1024 --d 128 --threads 1 --engine native,acl
-  npm run bench -- --pipe 3 --L 2048 --threads 1,2 --json result.json
-  npm run -s bench -- --json -      (-s: without it npm prints lines of its own)`
+  ${program} --L 1024,4096 --d 128 --threads 1 --peer onnxruntime
+  ${program} --L 1024,2048,4096,8192,16384 --d 128 --threads 1   (the paper's lengths)
+  ${program} --L 1024 --d 128 --threads 1 --engine native,acl
+  ${program} --pipe 3 --L 2048 --threads 1,2 --json result.json
+  ${isCheckout ? 'npm run -s bench -- --json -      (-s: without it npm prints lines of its own)' : `${program} --json -`}`
 
 function integer(flag: string, text: string, least: number, most: number): number {
   const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
@@ -125,7 +121,8 @@ function createCommand(): Command {
   choice('--synthetic', 'random data', synthetics)
   number('--seed', 'of random data and of the order of turns (default: 1)', 0, 2 ** 32 - 1)
   choice('--peer', 'also measure', ['onnxruntime'])
-  command.option('--json <file>', 'also write the results as JSON; - for stdout, without the table (and npm run -s)')
+  const silent = isCheckout ? ' (and npm run -s)' : ''
+  command.option('--json <file>', `also write the results as JSON; - for stdout, without the table${silent}`)
   return command
 }
 

@@ -4,7 +4,7 @@ import os from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { availableResources, type EngineInfo, engines } from '@intattn/acl'
-import { version } from './cli.js'
+import { version } from './installation.js'
 
 /** Where the numbers come from. */
 export interface Machine {

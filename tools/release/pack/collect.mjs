@@ -4,7 +4,7 @@ import { fs } from 'zx'
 import { digestOfFile } from '../../acl/digest.mjs'
 import { Problem } from '../../acl/problem.mjs'
 import { writeJson } from '../../acl/temporary.mjs'
-import { libraryCpus, platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { benchPackage, libraryCpus, platformPackage, platforms, rootPackage } from '../platforms.mjs'
 import { budgetOf } from './budgets.mjs'
 import { libraryArchive, readManifest } from './library.mjs'
 
@@ -30,7 +30,7 @@ export async function collect({ directory, version, say }) {
   const missing = []
   const npm = []
   // What others depend on comes first.
-  for (const name of [...Object.keys(platforms).map(platformPackage), rootPackage]) {
+  for (const name of [...Object.keys(platforms).map(platformPackage), rootPackage, benchPackage]) {
     const file = `npm/${tarballOf(name, version)}`
     if (await isThere(file)) npm.push({ name, version, ...(await describe(file)) })
     else missing.push(file)

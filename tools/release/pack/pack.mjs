@@ -10,19 +10,19 @@ import { checkAddons, dropCopies } from './addons.mjs'
 import { collect } from './collect.mjs'
 import { packLibrary } from './library.mjs'
 import { requireLock, requireLocked } from './locked.mjs'
-import { packPlatform, packRoot } from './npm.mjs'
+import { packBench, packPlatform, packRoot } from './npm.mjs'
 
 /**
  * Builds and packs: npm packages into DIRECTORY/npm, C++ tarballs into DIRECTORY/assets, and release.json over all that is there.
  * @param {object} options
  * @param {string[]} options.platforms
  * @param {string[]} [options.cpus] of those that ComputeLibrary is compiled for: only these; a release wants all
- * @param {boolean} [options.root] also the package with TypeScript's part
+ * @param {boolean} [options.common] also the packages that are the same for every platform
  * @param {boolean} [options.allowUnlocked] also what was built from a ComputeLibrary that the lock does not know; a release is not
  * @param {string} options.directory
  * @param {(text: string) => void} options.say
  */
-export async function pack({ platforms: wanted, cpus, root = true, allowUnlocked = false, directory, say }) {
+export async function pack({ platforms: wanted, cpus, common = true, allowUnlocked = false, directory, say }) {
   for (const platform of wanted)
     if (!platforms[platform])
       throw new Problem(`--platform: expected ${Object.keys(platforms).join(', ')}, received '${platform}'`)
@@ -45,7 +45,10 @@ export async function pack({ platforms: wanted, cpus, root = true, allowUnlocked
     return path.join(stages, name)
   }
 
-  if (root) say(await packRoot(await stage('root'), npm))
+  if (common) {
+    say(await packRoot(await stage('root'), npm))
+    say(await packBench(await stage('bench'), npm))
+  }
   for (const platform of wanted) {
     await removeOld(directory, platform)
     const build = releaseBuild(platform, isWanted)

@@ -15,35 +15,38 @@ export async function findMissing(registry, packages) {
 }
 
 /**
- * Publishes packages in their order. The last one makes the others an installation: it comes when the registry shows
- * them all.
+ * Publishes packages in their order, each when the registry shows those that it needs.
  * @param {import('./npm/registry.mjs').Registry} registry
  * @param {import('./release.mjs').Release} release
  * @param {import('./release.mjs').Package[]} missing
  * @param {object} options
+ * @param {Map<string, string[]>} options.needs for the name of each package the names of those that it needs
  * @param {boolean} options.dryRun
  * @param {boolean} options.provenance
  * @param {import('./limits.mjs').Limits} options.limits
  * @param {(text: string) => void} options.say
  */
 export async function publishPackages(registry, { packages, prerelease }, missing, options) {
-  const { dryRun, provenance, limits, say } = options
+  const { needs, dryRun, provenance, limits, say } = options
   const tag = prerelease ? 'next' : 'latest'
-  const root = packages.at(-1)
-  /** @type {import('./release.mjs').Package[]} */
-  const sent = []
+  /** Not seen in the registry yet. @type {Set<import('./release.mjs').Package>} */
+  const sent = new Set()
+  const untilShown = async (one) => {
+    await untilVisible(registry, one, limits)
+    sent.delete(one)
+  }
   for (const one of packages) {
     const named = `${one.name}@${one.version}`
     if (!missing.includes(one)) {
       say(`npm: ${named} is there already`)
       continue
     }
-    if (one === root) for (const leaf of sent.splice(0)) await untilVisible(registry, leaf, limits)
+    for (const other of sent) if (needs.get(one.name)?.includes(other.name)) await untilShown(other)
     say(`npm: ${dryRun ? 'would publish' : 'publishing'} ${named} (tag ${tag})`)
     await publishOne(registry, one, { tag, dryRun, provenance })
-    if (!dryRun) sent.push(one)
+    if (!dryRun) sent.add(one)
   }
-  for (const one of sent) await untilVisible(registry, one, limits)
+  for (const one of sent) await untilShown(one)
 }
 
 /**

@@ -13,7 +13,7 @@ import { targetOf } from './target.mjs'
  * Publishes what `pack` has left: a release on GitHub with its assets, and the npm packages.
  *
  * What cannot be undone comes late, after everything that can fail: first all that only reads; then the draft, which
- * nobody sees, until what GitHub gives back is what the files are; then the npm packages, the one that people install
+ * nobody sees, until what GitHub gives back is what the files are; then the npm packages, those that people install
  * last; and last, with one small request, the draft becomes public. Whatever fails, nobody sees a half, and the same
  * call again finds what is there and goes on.
  *
@@ -35,7 +35,7 @@ export async function publish(options) {
   const { directory, changelog, dryRun = true, provenance = true, env = process.env, limits, throttle, say } = options
   const target = targetOf(options, env)
   const release = await readRelease(directory)
-  await checkManifests(release.packages)
+  const needs = await checkManifests(release.packages)
   const notes = await notesOf(changelog, release)
   const common = { dryRun, say, limits: { ...defaultLimits, ...limits } }
 
@@ -43,6 +43,6 @@ export async function publish(options) {
   const missing = await findMissing(registry, release.packages)
   const github = connect({ target, throttle, ...common })
   const prepared = await prepare(github, release, { notes, commit: target.commit, ...common })
-  await publishPackages(registry, release, missing, { provenance, ...common })
+  await publishPackages(registry, release, missing, { needs, provenance, ...common })
   await makePublic(github, release, prepared, { notes, commit: target.commit, ...common })
 }

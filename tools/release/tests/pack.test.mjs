@@ -88,7 +88,7 @@ test('of addons between which CPU features do not decide, the one for the older 
  * @param {{ alsoFor?: Record<string, string[]>, without?: string[], unlocked?: string[] }} [options]
  */
 async function packed({ alsoFor = {}, without = [], unlocked = [] } = {}) {
-  for (const name of ['acl', ...Object.keys(platforms).map((platform) => `acl-${platform}`)])
+  for (const name of ['acl', 'bench', ...Object.keys(platforms).map((platform) => `acl-${platform}`)])
     await write(place, { [`npm/intattn-${name}-1.2.3.tgz`]: name })
   for (const platform of Object.keys(platforms))
     for (const cpu of libraryCpus(platform)) {
@@ -112,7 +112,8 @@ test('collect lists everything with sizes and digests, what others depend on fir
   await collect({ directory: place, version: '1.2.3', say })
   const { version, tag, npm, assets } = await index()
   expect([version, tag]).toEqual(['1.2.3', 'v1.2.3'])
-  expect(npm.map(({ name }) => name)).toEqual([...Object.keys(platforms).map(platformPackage), '@intattn/acl'])
+  const common = ['@intattn/acl', '@intattn/bench']
+  expect(npm.map(({ name }) => name)).toEqual([...Object.keys(platforms).map(platformPackage), ...common])
   expect(assets).toHaveLength(Object.keys(platforms).flatMap(libraryCpus).length)
   for (const { file, size, sha256 } of [...npm, ...assets]) {
     expect((await fs.stat(path.join(place, file))).size).toBe(size)

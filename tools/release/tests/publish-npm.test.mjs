@@ -2,6 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { defaultLimits } from '../publish/limits.mjs'
+import { checkManifests } from '../publish/npm/manifests.mjs'
 import { findMissing, publishPackages } from '../publish/npm.mjs'
 import { publish } from '../publish/publish.mjs'
 import { readRelease } from '../publish/release.mjs'
@@ -10,7 +11,7 @@ import { releaseDirectory, temporary } from './support/github-release-directory.
 import { startGitHub } from './support/github-server.mjs'
 import { startRegistry } from './support/npm-registry.mjs'
 
-vi.setConfig({ testTimeout: 120_000 })
+vi.setConfig({ testTimeout: 240_000 })
 
 /** @typedef {Awaited<ReturnType<typeof releaseDirectory>>} Made */
 /** @type {Made} */
@@ -19,8 +20,9 @@ beforeAll(async () => {
   made = await releaseDirectory()
 })
 const root = '@acme/widgets'
+const user = '@acme/gadget'
 const [leaf, otherLeaf] = ['@acme/widgets-linux-x64', '@acme/widgets-darwin-arm64']
-const all = [leaf, otherLeaf, root].map((name) => `${name}@1.2.3`)
+const all = [leaf, otherLeaf, root, user].map((name) => `${name}@1.2.3`)
 
 /** @param {(servers: Awaited<ReturnType<typeof start>>) => Promise<void>} work */
 async function withServers(work) {
@@ -82,8 +84,8 @@ describe.concurrent('GitHub and npm, by npm itself', () => {
       expect(registry.published).toEqual(all)
       expect(github.releases).toMatchObject([{ draft: true }])
       const packages = [...registry.packages.values()]
-      expect(packages.map((one) => one.access)).toEqual(['public', 'public', 'public'])
-      expect(packages.map((one) => one['dist-tags'])).toEqual(Array(3).fill({ latest: '1.2.3' }))
+      expect(packages.map((one) => one.access)).toEqual(Array(4).fill('public'))
+      expect(packages.map((one) => one['dist-tags'])).toEqual(Array(4).fill({ latest: '1.2.3' }))
 
       registry.requests = []
       const second = await run()
@@ -111,7 +113,7 @@ describe.concurrent('GitHub and npm, by npm itself', () => {
       registry.requests = []
       expect((await run()).problem).toBeUndefined()
       expect(registry.published).toEqual(all)
-      expect(puts()).toEqual([`PUT ${otherLeaf}`, `PUT ${root}`])
+      expect(puts()).toEqual([`PUT ${otherLeaf}`, `PUT ${root}`, `PUT ${user}`])
       expect(github.releases).toMatchObject([{ draft: false }])
     }))
 
@@ -196,21 +198,24 @@ describe('the order of packages', () => {
     const release = await readRelease(from.directory)
     registry.log.splice(0)
     const missing = await findMissing(registry, release.packages)
-    const shared = { dryRun, provenance: true, limits: { ...defaultLimits, ...waits }, say: () => {} }
+    const needs = await checkManifests(release.packages)
+    const shared = { needs, dryRun, provenance: true, limits: { ...defaultLimits, ...waits }, say: () => {} }
     await publishPackages(registry, release, missing, shared)
     return registry.log
   }
   const publishes = (log) => log.filter((line) => line.startsWith('publish'))
-  const names = [leaf, otherLeaf, root]
+  const names = [leaf, otherLeaf, root, user]
 
-  test('the last one comes when the registry shows the others', async () => {
-    const log = await run(memory({ invisible: { [leaf]: 3, [otherLeaf]: 1, [root]: 2 } }))
-    expect(log.slice(3)).toEqual([
+  test('each comes when the registry shows those that it needs', async () => {
+    const log = await run(memory({ invisible: { [leaf]: 3, [otherLeaf]: 1, [root]: 2, [user]: 1 } }))
+    expect(log.slice(4)).toEqual([
       ...[`publish ${leaf} latest`, `publish ${otherLeaf} latest`],
       ...Array(4).fill(`view ${leaf}`),
       ...Array(2).fill(`view ${otherLeaf}`),
       `publish ${root} latest`,
       ...Array(3).fill(`view ${root}`),
+      `publish ${user} latest`,
+      ...Array(2).fill(`view ${user}`),
     ])
   })
 
@@ -264,8 +269,8 @@ describe('tarballs that are not what release.json says', () => {
 
   test('another name', async () => {
     const own = await releaseDirectory()
-    const [one, two, three] = own.release.npm
-    relist(own, [{ ...one, name: '@acme/other' }, two, three])
+    const [one, ...others] = own.release.npm
+    relist(own, [{ ...one, name: '@acme/other' }, ...others])
     await expect(run(own)).rejects.toThrow(
       /linux-x64-1\.2\.3\.tgz: name: expected @acme\/other, received @acme\/widgets-linux-x64/,
     )
@@ -287,13 +292,24 @@ describe('tarballs that are not what release.json says', () => {
   })
 
   test.each([
-    ['a leaf last', ([one, two, three]) => [three, one, two]],
-    ['a leaf missing', ([one, , three]) => [one, three]],
-    ['the root missing', ([one, two]) => [one, two]],
-  ])('%s', async (_, order) => {
+    [
+      'a leaf last',
+      ([one, two, three, four]) => [three, one, two, four],
+      /widgets depends on .*, which must come before/,
+    ],
+    ['a leaf missing', ([one, , three, four]) => [one, three, four], /widgets depends on .*, which must come before/],
+    ['the root missing', ([one, two, , four]) => [one, two, four], /gadget depends on @acme\/widgets, which must come/],
+    ['the root and its user missing', ([one, two]) => [one, two], /no package depends on @acme\/widgets-linux-x64/],
+    ['the root last', ([one, two, three, four]) => [one, two, four, three], /gadget depends on @acme\/widgets, which/],
+  ])('%s', async (_, order, message) => {
     const own = await releaseDirectory()
     relist(own, order(own.release.npm))
-    await expect(run(own)).rejects.toThrow(/the last package is .* must depend on the others/)
+    await expect(run(own)).rejects.toThrow(message)
+  })
+
+  test('another version of a package that is needed', async () => {
+    const own = await releaseDirectory({ needs: '^1.0.0' })
+    await expect(run(own)).rejects.toThrow(/acme-gadget.*: @acme\/widgets: expected 1\.2\.3, received \^1\.0\.0/)
   })
 
   test('no tarball', async () => {

@@ -1,18 +1,18 @@
-import os from 'node:os'
 import path from 'node:path'
 import { $, fs } from 'zx'
 import { Problem } from '../../acl/problem.mjs'
-import { platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { platformPackage, rootPackage } from '../platforms.mjs'
 import { verifyLifecycle } from './lifecycle.mjs'
 import { nodesFor } from './nodes.mjs'
-import { startRegistry } from './registry.mjs'
+import { plainEnvironment, withInstalled } from './project.mjs'
+import { copyTraced } from './trace.mjs'
 
 /** Relative L2 error that no engine may exceed on the trial's input; the largest is that of int8 steps. */
 const worst = 0.05
 
 /**
- * Installs the packed packages as a user would, in an empty project with a registry that has nothing else and without scripts, and
- * computes attention there with every Node.js version, and ends it in every way.
+ * Installs the packed packages, computes attention there with every Node.js version and ends it in every way, and computes once more
+ * where only those files are that a trace of the program finds.
  * @param {object} options
  * @param {string} options.platform
  * @param {string[]} options.tarballs
@@ -20,56 +20,27 @@ const worst = 0.05
  */
 export async function verifyInstallation({ platform, tarballs, say }) {
   const nodes = await nodesFor(platform)
-  const project = await fs.mkdtemp(path.join(os.tmpdir(), 'intattn-install-'))
-  const registry = await startRegistry(tarballs)
-  try {
-    await install({ project, platform, registry: registry.url })
-    // npm looks at every platform's package before it chooses; those that were not packed count as absent options.
-    const foreign = registry.unknown.filter((name) => !name.startsWith(rootPackage))
-    if (foreign.length) throw new Problem(`npm install asked for packages that are not ours: ${foreign.join(', ')}`)
+  await withInstalled({ name: rootPackage, platform, tarballs }, async (project) => {
     await checkArrived(project, platform)
     await fs.copy(path.join(import.meta.dirname, 'trial.mjs'), path.join(project, 'trial.mjs'))
     for (const node of nodes) {
       const { version, command, has } = node
       const { results, found } = await trial(project, command, has)
       await doctor(project, command, version)
-      await verifyLifecycle({ project, node, env: environment(node.env) })
+      await verifyLifecycle({ project, node, env: plainEnvironment(node.env) })
       const shown = results.map(({ engine, isa, error }) => `${isa ?? engine} ${error.toFixed(4)}`).join(', ')
       say(`verified ${platform} on Node ${version}: relative L2 error ${shown}`)
       const absent = found.filter(({ available }) => !available)
       for (const { name, reason } of absent) say(`  without engine ${name}: ${reason}`)
     }
-  } finally {
-    await registry.close()
-    await fs.remove(project)
-  }
-}
-
-/** @param {{ project: string, platform: string, registry: string }} options */
-async function install({ project, platform, registry }) {
-  const { os: system, cpu, libc } = platforms[platform]
-  await fs.writeJson(path.join(project, 'package.json'), { name: 'empty', private: true, type: 'module' })
-  await fs.writeFile(path.join(project, '.npmrc'), '')
-  const nowhere = 'http://127.0.0.1:9'
-  const env = {
-    PATH: process.env.PATH,
-    HOME: project,
-    npm_config_userconfig: path.join(project, '.npmrc'),
-    npm_config_globalconfig: path.join(project, 'none'),
-    npm_config_cache: path.join(project, '.cache'),
-    npm_config_registry: registry,
-    npm_config_ignore_scripts: 'true',
-    npm_config_audit: 'false',
-    npm_config_fund: 'false',
-    npm_config_update_notifier: 'false',
-    ...{ http_proxy: nowhere, https_proxy: nowhere, no_proxy: '127.0.0.1' },
-  }
-  // On its own platform npm chooses by itself.
-  const own = platform === `${process.platform}-${process.arch}`
-  const flags = own ? [] : [`--os=${system}`, `--cpu=${cpu}`, ...(libc ? [`--libc=${libc}`] : [])]
-  const installed = await $({ nothrow: true, quiet: true, cwd: project, env })`npm install ${rootPackage} ${flags}`
-  if (installed.exitCode !== 0)
-    throw new Problem(`npm install ${rootPackage} for ${platform} failed`, installed.stderr.trim())
+    const copy = path.join(project, 'traced')
+    const addons = path.join('node_modules', platformPackage(platform))
+    await copyTraced({ project, program: 'trial.mjs', addons, destination: copy })
+    await fs.move(path.join(project, 'node_modules'), path.join(project, 'out of reach'))
+    const [{ version, command, has }] = nodes
+    await trial(copy, command, has)
+    say(`verified ${platform} on Node ${version}: a traced copy`)
+  })
 }
 
 /** @param {string} project @param {string} platform */
@@ -84,7 +55,7 @@ async function checkArrived(project, platform) {
 
 /** @param {string} project @param {string[]} command @param {(features: string[]) => Promise<boolean>} has whether the CPU has features */
 async function trial(project, command, has) {
-  const run = await $({ nothrow: true, quiet: true, cwd: project, env: environment() })`${command} trial.mjs`
+  const run = await $({ nothrow: true, quiet: true, cwd: project, env: plainEnvironment() })`${command} trial.mjs`
   if (run.exitCode !== 0) throw new Problem('the trial failed', run.stderr.trim())
   const facts = JSON.parse(run.stdout)
   const wrong = facts.results.filter(({ error }) => !(error < worst))
@@ -116,7 +87,7 @@ async function doctor(project, command, version) {
     nothrow: true,
     quiet: true,
     cwd: project,
-    env: environment(),
+    env: plainEnvironment(),
   })`${command} ${program} doctor --json`
   if (run.exitCode !== 0) throw new Problem(`doctor found something on Node ${version}`, run.text())
   const report = JSON.parse(run.stdout)
@@ -124,10 +95,4 @@ async function doctor(project, command, version) {
     .flatMap(({ addons }) => addons)
     .filter(({ verdict }) => !['works', 'unfit'].includes(verdict))
   if (bad.length) throw new Problem(`doctor on Node ${version}`, JSON.stringify(bad, null, 2))
-}
-
-/** Without what would choose another engine or other addons. */
-function environment(of = process.env) {
-  const { INTATTN_ADDONS, INTATTN_ENGINE, INTATTN_ISA, ...env } = of
-  return env
 }

@@ -5,6 +5,7 @@ import { Unavailable } from '../../acl/problem.mjs'
 import { emulatedNode, testEnvironment } from '../../arm64/node.mjs'
 import { cpus, defaultCpu } from '../../qemu/cpu.mjs'
 import { findToolchain } from '../../qemu/toolchain.mjs'
+import { installLocked } from './locked.mjs'
 
 const host = `${process.platform}-${process.arch}`
 
@@ -33,7 +34,7 @@ export async function nodesFor(platform) {
     const missing = platform === 'linux-arm64' ? (await findToolchain()).missing : ['an emulator of x64']
     if (missing.length) throw new Unavailable(`${platform} packages cannot run here`, ...missing)
   }
-  const modules = await install(platform)
+  const modules = await installLocked(path.join('nodes', platform))
   const emulatedHas = async (features) => features.every((name) => cpus[defaultCpu].features.includes(name))
   const has = emulated ? emulatedHas : hasHere
   const env = emulated ? await testEnvironment() : process.env
@@ -52,23 +53,5 @@ async function emulatedProgram(name, binary) {
   return { program: command, flags }
 }
 
-const locked = (platform) => path.join(import.meta.dirname, 'nodes', platform)
-
 const readDependencies = async (platform) =>
-  (await fs.readJson(path.join(locked(platform), 'package.json'))).dependencies
-
-/** @returns the node_modules with them, as locked */
-async function install(platform) {
-  const place = path.resolve('build/nodes', platform)
-  const lock = await fs.readFile(path.join(locked(platform), 'package-lock.json'), 'utf8')
-  const stamp = path.join(place, 'installed.json')
-  if ((await fs.readFile(stamp, 'utf8').catch(() => '')) !== lock) {
-    await fs.emptyDir(place)
-    for (const name of ['package.json', 'package-lock.json', '.npmrc'])
-      await fs.copy(path.join(locked(platform), name), path.join(place, name))
-    // --force: they are for another machine.
-    await $({ quiet: true, cwd: place })`npm ci --force`
-    await fs.writeFile(stamp, lock)
-  }
-  return path.join(place, 'node_modules')
-}
+  (await fs.readJson(path.join(import.meta.dirname, 'nodes', platform, 'package.json'))).dependencies

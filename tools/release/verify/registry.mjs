@@ -5,11 +5,11 @@ import { fs } from 'zx'
 import { readPackage } from './read-package.mjs'
 
 /**
- * A registry on this machine that has the packed packages and nothing else: what else an installation asks for, it does not get.
+ * A registry on this machine that has packages that were packed and nothing else: what else an installation asks for, it does not get.
  * @param {string[]} tarballs
  */
 export async function startRegistry(tarballs) {
-  /** @type {Map<string, object>} */
+  /** @type {Map<string, { name: string, 'dist-tags': Record<string, string>, versions: Record<string, object> }>} */
   const documents = new Map()
   /** @type {Map<string, Buffer>} */
   const contents = new Map()
@@ -36,10 +36,11 @@ export async function startRegistry(tarballs) {
     const name = `tarballs/${path.basename(file)}`
     const integrity = `sha512-${createHash('sha512').update(content).digest('base64')}`
     contents.set(name, content)
+    const version = { [manifest.version]: { ...manifest, dist: { integrity, tarball: `${url}/${name}` } } }
     documents.set(manifest.name, {
       name: manifest.name,
       'dist-tags': { latest: manifest.version },
-      versions: { [manifest.version]: { ...manifest, dist: { integrity, tarball: `${url}/${name}` } } },
+      versions: { ...documents.get(manifest.name)?.versions, ...version },
     })
   }
   return { url, unknown, close: () => new Promise((resolve) => server.close(resolve)) }

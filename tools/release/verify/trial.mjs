@@ -1,6 +1,10 @@
 // Runs in an empty project where @intattn/acl was installed: every engine that is there computes attention, which is compared with
 // float64. Prints the facts as JSON.
+import { createRequire } from 'node:module'
 import { Attention, engines, float64Attention } from '@intattn/acl'
+
+const required = createRequire(import.meta.url)('@intattn/acl')
+if (required.Attention !== Attention) throw new Error("require('@intattn/acl') gives something else than import")
 
 const [batch, heads, length, headDim] = [1, 2, 300, 64]
 /** @type {[number, number, number, number]} */

@@ -1,10 +1,12 @@
 import path from 'node:path'
 import { $, fs } from 'zx'
 import { Problem } from '../../acl/problem.mjs'
-import { platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { benchPackage, platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { verifyBenchmark } from './benchmark.mjs'
 import { verifyInstallation } from './installation.mjs'
 import { verifyLibrary } from './library.mjs'
 import { readPackage } from './read-package.mjs'
+import { verifyTypes } from './types.mjs'
 
 /**
  * Uses what was packed as users will: npm packages installed and run, C++ tarballs unpacked, linked and run.
@@ -21,14 +23,19 @@ export async function verify({ directory, platforms: wanted, say }) {
   const tarballs = await filesIn(path.join(directory, 'npm'), `-${version}.tgz`)
   const packages = new Map()
   for (const file of tarballs) packages.set((await readPackage(file)).name, file)
-  const absent = [rootPackage, ...wanted.map(platformPackage)].filter((name) => !packages.has(name))
+  const common = [rootPackage, benchPackage]
+  const absent = [...common, ...wanted.map(platformPackage)].filter((name) => !packages.has(name))
   if (absent.length) throw new Problem(`nothing to verify: ${absent.join(', ')} not packed`, 'pack makes them')
-  await checkTypes(packages.get(rootPackage), say)
+  for (const name of common) await lint(packages.get(name))
+  say(`publint found nothing in ${common.join(', ')}`)
+  await verifyTypes(packages.get(rootPackage), say)
   const archives = (await filesIn(path.join(directory, 'assets'), '.tar.gz')).filter((file) =>
     path.basename(file).startsWith(`intattn-acl-v${version}-`),
   )
   for (const platform of wanted) {
     await verifyInstallation({ platform, tarballs, say })
+    // TypeScript alone: one platform stands for all.
+    if (platform === `${process.platform}-${process.arch}`) await verifyBenchmark({ platform, tarballs, say })
     const own = archives.filter((file) => path.basename(file).includes(`-${platform}-`))
     if (own.length === 0) throw new Problem(`nothing to verify: no tarball for ${platform}`, 'pack makes it')
     for (const archive of own) await verifyLibrary({ archive, say })
@@ -41,13 +48,9 @@ async function filesIn(directory, ending) {
   return names.filter((name) => name.endsWith(ending)).map((name) => path.resolve(directory, name))
 }
 
-/** That bundlers, Node.js and TypeScript find what package.json says is there. */
-async function checkTypes(tarball, say) {
-  const run = $({ nothrow: true, quiet: true })
-  const linted = await run`npx publint ${tarball} --strict`
-  if (linted.exitCode !== 0) throw new Problem('publint found something', linted.text().trim())
-  // The package is an ES module, which require() loads from Node.js 22 on.
-  const typed = await run`npx attw ${tarball} --profile esm-only`
-  if (typed.exitCode !== 0) throw new Problem('are-the-types-wrong found something', typed.text().trim())
-  say('publint and are-the-types-wrong found nothing')
+/** That Node.js and bundlers find what package.json says is there. @param {string} tarball */
+async function lint(tarball) {
+  const linted = await $({ nothrow: true, quiet: true })`npx publint ${tarball} --strict`
+  if (linted.exitCode !== 0)
+    throw new Problem(`publint found something in ${path.basename(tarball)}`, linted.text().trim())
 }

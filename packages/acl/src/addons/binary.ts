@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { firstLine } from '../describe.js'
 import type { Refusal } from './examine.js'
 import type { AddonEntry } from './manifest.js'
+import { isDenied } from './obstacles.js'
 
 /**
  * Why a file is not the binary that its entry tells of, as far as can be seen without reading it whole. A library that was cut short ends
@@ -19,7 +20,7 @@ export function refusalOfFile(path: string, entry: AddonEntry, platform: string)
     return { cause: 'damaged', reason: `no shared library for ${platform}` }
   } catch (error) {
     const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT'
-    return { cause: 'file', reason: isMissing ? 'no such file' : firstLine(error) }
+    return { cause: isDenied(error) ? 'unreadable' : 'file', reason: isMissing ? 'no such file' : firstLine(error) }
   }
 }
 

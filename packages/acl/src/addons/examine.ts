@@ -10,14 +10,18 @@ export interface Refusal {
   cause:
     | 'engine' // has no addons for this platform
     | 'absent'
+    | 'unreadable'
     | 'malformed'
     | 'version'
     | 'platform'
     | 'system'
     | 'none' // of this engine
-    | 'file' // missing or unreadable
+    | 'file' // missing, or no file
     | 'damaged'
     | 'features'
+    | 'disabled' // Node.js was started so that it loads no addons
+    | 'noexec' // the file system may hold no programs
+    | 'library' // one that the addon needs is missing
     | 'load'
   reason: string
 }
@@ -42,9 +46,9 @@ export interface Candidate {
 
 /** Everything that can be known before a binary is loaded: code for another CPU would end the process. */
 export function examine(place: Place, here: Surroundings, features: readonly string[]): Examination {
-  const { folder, reason = 'not there' } = place
+  const { folder, cause = 'absent', reason = 'not there' } = place
   if (folder === undefined || here.version === undefined) {
-    return { path: place.path, refusal: { cause: 'absent', reason }, candidates: [] }
+    return { path: place.path, refusal: { cause, reason }, candidates: [] }
   }
   const path = manifestPath(folder)
   const read = readManifest(folder, here.version)

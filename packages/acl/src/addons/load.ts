@@ -1,11 +1,11 @@
 import { createRequire } from 'node:module'
 import { cpuFeatures } from '../cpu-features.js'
-import { firstLine } from '../describe.js'
 import { inWords, LoaderError, type LoaderErrorDetails } from '../errors.js'
 import type { AddonPlace } from '../types.js'
 import { attempts, isRefused, type Refused } from './attempts.js'
 import { type Addon, interfaceVersion } from './interface.js'
 import type { AddonEngine, AddonEntry } from './manifest.js'
+import { refusalOfLoading } from './obstacles.js'
 import { remedies } from './remedies.js'
 import { type Surroundings, surroundings } from './surroundings.js'
 
@@ -35,7 +35,7 @@ export function loadAddon(engine: AddonEngine, here: Surroundings, features: rea
       return { addon: requireAddon(attempt.path), place: attempt.place }
     } catch (error) {
       cause ??= error
-      tried.push({ ...attempt, refusal: { cause: 'load', reason: firstLine(error) } })
+      tried.push({ ...attempt, refusal: refusalOfLoading(attempt.path, error) })
     }
   }
   throw new LoaderError(

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { anyObject, fail, integer, oneOf, type Snapshot } from '../checks.js'
 import { firstLine } from '../describe.js'
 import type { EngineName, LibraryInfo } from '../types.js'
+import { isDenied } from './obstacles.js'
 import type { System } from './system.js'
 
 /** Engines that are addons. */
@@ -36,7 +37,7 @@ export interface AddonEntry {
 
 /** Why a folder's manifest is of no use. */
 export interface ManifestProblem {
-  cause: 'absent' | 'malformed' | 'version'
+  cause: 'absent' | 'unreadable' | 'malformed' | 'version'
   reason: string
 }
 
@@ -53,7 +54,7 @@ export function readManifest(folder: string, version: string): Manifest | Manife
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') return { cause: 'absent', reason: 'no such file' }
-    return { cause: 'malformed', reason: firstLine(error) }
+    return { cause: isDenied(error) ? 'unreadable' : 'malformed', reason: firstLine(error) }
   }
 }
 

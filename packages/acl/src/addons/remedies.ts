@@ -1,4 +1,4 @@
-import { dirname } from 'node:path'
+import { dirname, isAbsolute } from 'node:path'
 import { packageName } from '../installation.js'
 import type { Refused } from './attempts.js'
 import type { AddonEngine } from './manifest.js'
@@ -23,16 +23,43 @@ const fromSource =
   'build it from source (`npm ci && npm run build` in the repository) and set INTATTN_ADDONS to its packages/acl/build/Release'
 
 function remediesFor(attempt: Refused, engine: AddonEngine, here: Surroundings): string[] {
-  if (attempt.refusal.cause === 'engine') return []
-  switch (attempt.place) {
+  const { place, path, refusal } = attempt
+  const obstacle = obstacleRemedy(attempt)
+  if (obstacle !== undefined) return [obstacle]
+  if (refusal.cause === 'engine') return []
+  switch (place) {
     case 'INTATTN_ADDONS':
       return [`set INTATTN_ADDONS to a folder of addons of version ${here.version} for ${here.platform}, or unset it`]
     case 'local build':
       return localBuild(attempt, engine, here)
     case 'platform package':
-      return attempt.refusal.cause === 'absent' ? absentPackage(here) : presentPackage(attempt, here)
+      return path === platformPackage(here.platform) ? absentPackage(here) : presentPackage(attempt, here)
   }
 }
+
+/** Where the files are as they should be: what stands in their way, wherever they lie. */
+function obstacleRemedy({ path, refusal }: Refused): string | undefined {
+  const folder = isAbsolute(path) ? dirname(path) : `the folder of ${path}`
+  switch (refusal.cause) {
+    case 'disabled':
+      return isRestricted()
+        ? 'let Node.js load addons: --allow-addons beside --permission'
+        : 'start Node.js without --no-addons (also in NODE_OPTIONS), which keeps it from loading any addon'
+    case 'unreadable':
+      return isRestricted()
+        ? `let Node.js read ${folder}: --allow-fs-read beside --permission`
+        : `let the user that runs Node.js read ${folder}: \`chmod -R a+rX\` by its owner`
+    case 'noexec':
+      return `the file system of ${folder} may hold no programs: mount it without noexec, or install elsewhere`
+    case 'library':
+      return 'install the shared library that is named above, with the package manager of the system'
+    default:
+      return undefined
+  }
+}
+
+/** Whether Node.js's permission model is on: `--permission`, before Node.js 22.13 `--experimental-permission`. */
+const isRestricted = (): boolean => process.permission !== undefined
 
 const build: Record<AddonEngine, string> = {
   native: '`npm run build` at the root of the repository (needs CMake and a C++17 compiler)',
@@ -65,7 +92,7 @@ function absentPackage(here: Surroundings): string[] {
       : [published]
   }
   const [os, cpu] = platform.split('-')
-  if (os === 'linux' && !here.system()) return [`the published binaries need glibc: elsewhere, ${fromSource}`]
+  if (os === 'linux' && !here.system()) return otherSystem(here)
   const libc = os === 'linux' ? ' --libc=glibc' : ''
   return [
     `\`npm install --include=optional ${packageName}@${version}\`, where optional dependencies were left out`,
@@ -74,15 +101,23 @@ function absentPackage(here: Surroundings): string[] {
   ]
 }
 
-function presentPackage({ path, refusal }: Refused, { platform, version }: Surroundings): string[] {
+function presentPackage({ path, refusal }: Refused, here: Surroundings): string[] {
+  const { platform, version } = here
   switch (refusal.cause) {
     case 'features':
       return []
     case 'version':
       return [`install the equal version: \`npm install --save-optional ${platformPackage(platform)}@${version}\``]
     case 'system':
-      return [fromSource]
+      return otherSystem(here)
     default:
       return [`remove ${dirname(path)} and install it again`]
   }
+}
+
+/** The published binaries are for other libraries of the system than there are. */
+function otherSystem(here: Surroundings): string[] {
+  const system = here.system()
+  const needed = system ? `a newer ${system.name}` : 'glibc: of images, a Debian or Ubuntu one in place of Alpine'
+  return [`use a system with ${needed}`, fromSource]
 }

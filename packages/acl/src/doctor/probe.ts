@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { isDenied } from '../addons/obstacles.js'
 import { firstLine } from '../describe.js'
 import type { Message, Outcome } from './messages.js'
 import type { ProbeVerdict } from './report.js'
@@ -24,7 +25,10 @@ export async function probe(args: readonly string[], timeLimitMs: number): Promi
     const program = fileURLToPath(new URL('./child.js', import.meta.url))
     return await fateOf(fork(program, args, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] }), timeLimitMs)
   } catch (error) {
-    return { verdict: 'crashed', reason: `no process for it: ${firstLine(error)}` }
+    const remedies = isDenied(error)
+      ? ['let Node.js start processes: --allow-child-process beside --permission']
+      : undefined
+    return { verdict: 'crashed', reason: `no process for it: ${firstLine(error)}`, ...(remedies && { remedies }) }
   }
 }
 

@@ -130,8 +130,13 @@ export class Project {
 
   /** The package with binaries. */
   platformPackage(content?: string | object, files?: Files, name = platform): string {
-    const folder = `node_modules/@intattn/acl-${name}`
-    this.write(join(folder, 'package.json'), { name: `@intattn/acl-${name}`, version })
+    return this.packageOfBinaries(`node_modules/@intattn/acl-${name}`, content, files, name)
+  }
+
+  /** The same wherever a package manager puts it. */
+  packageOfBinaries(folder: string, content?: string | object, files?: Files, name = platform): string {
+    this.write(join(folder, 'package.json'), { name: `@intattn/acl-${name}`, version, main: 'index.cjs' })
+    this.write(join(folder, 'index.cjs'), 'exports.folder = __dirname')
     return this.addons(folder, content, files)
   }
 
@@ -184,6 +189,11 @@ const withoutVariables = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(INTATTN_(ENGINE|ISA|ADDONS)|FORCE_COLOR|NO_COLOR)$/.test(name)),
 )
 
+/** Of Node.js's permission model. */
+export const permissionFlag: string = process.allowedNodeEnvironmentFlags.has('--permission')
+  ? '--permission'
+  : '--experimental-permission'
+
 /** Code that makes a process look as if it ran elsewhere. */
 export const machines = {
   platform: (name: string): string => {
@@ -197,6 +207,11 @@ export const machines = {
       ? '7f00-7f01 r-xp 00000000 fe:00 1    /lib/ld-musl-x86_64.so.1\\n'
       : readFileSync(path, ...others)
     require('node:module').syncBuiltinESMExports()\n`,
+  /** A user whom permissions bind: root becomes nobody. */
+  unprivileged: `if (process.getuid?.() === 0) {
+    process.setgid(65534)
+    process.setuid(65534)
+  }\n`,
   darwin: (release: string): string => `require('node:os').release = () => '${release}'
     require('node:module').syncBuiltinESMExports()\n`,
 }

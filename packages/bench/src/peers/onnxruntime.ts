@@ -1,4 +1,5 @@
 import type { Input, Shape } from '../input.js'
+import { isCheckout } from '../installation.js'
 import type { Contender, Turn } from '../measure.js'
 import { UsageError } from '../usage-error.js'
 import { multiHeadAttentionModel } from './onnx-model.js'
@@ -14,7 +15,10 @@ interface Session {
   release(): Promise<void>
 }
 
-const REMEDY = 'npm install --no-save --ignore-scripts onnxruntime-node'
+/** Its scripts would download what runs on GPUs. */
+const REMEDY = isCheckout
+  ? 'npm install --no-save --ignore-scripts onnxruntime-node'
+  : 'npx --ignore-scripts --package=@intattn/bench --package=onnxruntime-node intattn-bench'
 
 /** onnxruntime's `com.microsoft.MultiHeadAttention` in float32 on one problem. */
 export interface PeerContender extends Contender {

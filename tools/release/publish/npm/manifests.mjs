@@ -3,28 +3,37 @@ import { list } from 'tar'
 import { Problem } from '../../../acl/problem.mjs'
 
 /**
- * Compares the tarballs with release.json: npm publishes under the name that is in the tarball. The last package must
- * be the one whose optionalDependencies are the others, at this version: it is what makes them an installation.
+ * Compares the tarballs with release.json: npm publishes under the name that is in the tarball. Packages that depend on
+ * one another come in an order in which each finds what it needs, at this version; every one but the last is needed.
  * @param {import('../release.mjs').Package[]} packages
+ * @returns {Promise<Map<string, string[]>>} for the name of each package the names of those that it needs, of this release
  */
 export async function checkManifests(packages) {
-  /** @type {any} */
-  let manifest
+  const [scope] = packages[0].name.split('/')
+  /** @type {Map<string, string[]>} */
+  const needs = new Map()
   for (const one of packages) {
-    manifest = await manifestIn(one.file)
+    const manifest = await manifestIn(one.file)
     for (const key of /** @type {const} */ (['name', 'version']))
       if (manifest[key] !== one[key])
         throw new Problem(`${path.basename(one.file)}: ${key}: expected ${one[key]}, received ${manifest[key]}`)
-  }
-  const leaves = packages.slice(0, -1)
-  const expected = leaves.map(({ name, version }) => `${name}@${version}`).sort()
-  const received = Object.entries(manifest.optionalDependencies ?? {}).map(([name, range]) => `${name}@${range}`)
-  if (`${received.sort()}` !== `${expected}`)
-    throw new Problem(
-      `release.json: npm: the last package is ${manifest.name}, which must depend on the others, at this version`,
-      `optionalDependencies: expected ${expected.join(', ')}`,
-      `received ${received.join(', ') || 'none'}`,
+    const needed = Object.entries({ ...manifest.dependencies, ...manifest.optionalDependencies })
+    const own = needed.filter(([name]) => name.startsWith(`${scope}/`))
+    for (const [name, range] of own) {
+      if (!needs.has(name))
+        throw new Problem(`release.json: npm: ${one.name} depends on ${name}, which must come before`)
+      if (range !== one.version)
+        throw new Problem(`${path.basename(one.file)}: ${name}: expected ${one.version}, received ${range}`)
+    }
+    needs.set(
+      one.name,
+      own.map(([name]) => name),
     )
+  }
+  const needed = [...needs.values()].flat()
+  const alone = packages.slice(0, -1).find(({ name }) => !needed.includes(name))
+  if (alone) throw new Problem(`release.json: npm: no package depends on ${alone.name}`)
+  return needs
 }
 
 /** @param {string} file */

@@ -35,10 +35,10 @@ function bytes(length, seed) {
 export const notes = 'Größer, schöner – «快» 🚀\n\n```md\n## 1.2.3\n```\n\n"quoted" <b>&amp;</b> \\ %0A `$(x)`'
 
 /**
- * What `pack` leaves, small: two tarballs for GitHub, two platform packages and the package that depends on them.
- * @param {{ version?: string }} [options]
+ * What `pack` leaves, small: two tarballs for GitHub, two platform packages, the package that depends on them, and one that uses it.
+ * @param {{ version?: string, needs?: string }} [options] `needs`: the version of the package that is used
  */
-export async function releaseDirectory({ version = '1.2.3' } = {}) {
+export async function releaseDirectory({ version = '1.2.3', needs = version } = {}) {
   const root = temporary()
   const directory = path.join(root, 'release')
   const place = (name) => path.join(directory, name)
@@ -68,7 +68,8 @@ export async function releaseDirectory({ version = '1.2.3' } = {}) {
     await pack('widgets-darwin-arm64', { os: ['darwin'] }),
   ]
   const optionalDependencies = Object.fromEntries(leaves.map(({ name }) => [name, version]))
-  const npm = [...leaves, await pack('widgets', { optionalDependencies })]
+  const widgets = await pack('widgets', { optionalDependencies })
+  const npm = [...leaves, widgets, await pack('gadget', { dependencies: { [widgets.name]: needs, lodash: '4.17.21' } })]
 
   const assets = ['linux-x64', 'darwin-arm64'].map((platform, i) => {
     const file = `assets/widgets-v${version}-${platform}.tar.gz`
