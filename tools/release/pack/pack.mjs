@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { fs } from 'zx'
 import { digestOf } from '../../acl/digest.mjs'
-import { Problem, Unavailable } from '../../acl/problem.mjs'
+import { Problem } from '../../acl/problem.mjs'
 import { buildAddon } from '../../native/build-addon.mjs'
 import { buildKernels } from '../../native/build-kernels.mjs'
 import { buildComputeLibraries } from '../../native/compute-library.mjs'
@@ -47,7 +47,7 @@ export async function pack({ platforms: wanted, cpus, root = true, directory, sa
   for (const platform of wanted) {
     await removeOld(directory, platform)
     const build = releaseBuild(platform, isWanted)
-    await requireLibraries(build)
+    await buildComputeLibraries(build)
     await buildAddon(build)
     const addons = await stage('addons')
     await fs.copy(path.join('packages/acl', build.directory, 'Release'), addons)
@@ -92,12 +92,6 @@ async function removeOld(directory, platform) {
       if (name.includes(`-${platform}-`)) await fs.remove(path.join(directory, folder, name))
 }
 
-/** @param {import('../../native/targets.mjs').Build} build */
-async function requireLibraries(build) {
-  const reason = await buildComputeLibraries(build)
-  if (reason) throw new Unavailable(`no ComputeLibrary for ${build.target}, ${build.cpus.join(', ')}`, reason)
-}
-
 /**
  * The libraries for a platform; those that came out identical are one.
  * @param {string} platform
@@ -111,7 +105,7 @@ async function distinctLibraries(platform, isWanted, buildOf) {
     const build = await buildOf(cpu)
     if (build.cpus.length === 0) return [{ cpu, alsoFor: [] }]
     if (!isWanted(cpu)) continue
-    await requireLibraries(build)
+    await buildComputeLibraries(build)
     const digest = await digestWithoutName(build, cpu)
     const same = distinct.get(digest)
     if (same) same.alsoFor.push(cpu)
