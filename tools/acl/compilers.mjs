@@ -1,5 +1,40 @@
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+
+/**
+ * The words of a command as CC and CXX have it: a compiler, perhaps with flags or behind a launcher.
+ * @param {string} command
+ */
+export const wordsOf = (command) => (existsSync(command) ? [command] : command.trim().split(/\s+/))
+
+/** Programs that keep what a compiler made, or have another machine make it. */
+const launchers = ['ccache', 'sccache', 'distcc', 'icecc', 'buildcache']
+
+/**
+ * A command without the launchers that it begins with, and these.
+ * @param {string} command
+ */
+export function withoutLaunchers(command) {
+  const words = wordsOf(command)
+  const first = words.findIndex((word) => !launchers.includes(path.basename(word)))
+  return first > 0
+    ? { launchers: words.slice(0, first), compiler: words.slice(first).join(' ') }
+    : { launchers: [], compiler: command }
+}
+
+/**
+ * The C compiler that belongs to a C++ compiler.
+ * @param {string} cxx
+ */
+export function companionOf(cxx) {
+  /** @type {Record<string, string>} */
+  const names = { clang: 'clang', g: 'gcc', c: 'cc' }
+  const renamed = (word) => word.replace(/(clang|g|c)\+\+(?=[^/]*$)/, (_, name) => names[name])
+  return wordsOf(cxx)
+    .map((word) => (word.startsWith('-') ? word : renamed(word)))
+    .join(' ')
+}
 
 /**
  * What makes two builds the same bytes: archives without dates, and in one order, which ComputeLibrary's build files take from a Python

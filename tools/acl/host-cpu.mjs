@@ -45,7 +45,7 @@ export async function lackingHere(required) {
 export async function hasHere(features) {
   if (process.platform === 'linux') {
     const plain = (name) => name.replaceAll('_', '')
-    const cpuinfo = await readFile('/proc/cpuinfo', 'latin1')
+    const cpuinfo = await readFile('/proc/cpuinfo', 'latin1').catch(() => '')
     const present = /^(?:flags|Features)\s*:(.*)$/m.exec(cpuinfo)?.[1].trim().split(/\s+/).map(plain)
     return features.every((name) => present?.includes(plain(name)))
   }

@@ -28,7 +28,7 @@ const environment = `
 Environment:
   ACL_SOURCE  where the source comes from: a directory, a tarball, or "debian" for Debian's source package through apt;
               unset, the git tag of third_party/upstream.lock.json, in third_party/ComputeLibrary
-  CC, CXX     the compilers, both or none, where a build is not by zig
+  CC, CXX     the compilers, both, CXX alone or none, where a build is not by zig; perhaps behind a launcher: "ccache clang++"
 
 Exit codes: 0 done; 1 an error; 2 a wrong command line; 3 a tool or the source cannot be had here`
 

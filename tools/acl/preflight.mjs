@@ -1,10 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { $ } from 'zx/core'
+import { companionOf, wordsOf } from './compilers.mjs'
 import { layoutOf } from './layout.mjs'
 import { complaintOf } from './links.mjs'
 import { Problem, Unavailable, WrongCommand } from './problem.mjs'
-import { canInstall, install, lockedVersion, pythonWith } from './python.mjs'
+import { canInstall, folderIn, install, lockedVersion, pythonWith } from './python.mjs'
 import { missing } from './remedies.mjs'
 import { cpus, targets, toolchains } from './toolchains.mjs'
 
@@ -65,10 +66,10 @@ async function findCompiler(toolchain) {
     variants(cxx).map((name) => [`${cc}${name.slice(cxx.length)}`, name]),
   )
   const { CC, CXX } = process.env
-  if (CXX) pairs.splice(0, pairs.length, [CC || CXX.replace(/clang\+\+/, 'clang').replace(/g\+\+/, 'gcc'), CXX])
+  if (CXX) pairs.splice(0, pairs.length, [CC || companionOf(CXX), CXX])
   for (const [cc, cxx] of pairs) {
-    const version = await firstLine([...cxx.split(' '), '--version'])
-    if (version !== undefined && (await firstLine([...cc.split(' '), '--version'])) !== undefined)
+    const version = await firstLine([...wordsOf(cxx), '--version'])
+    if (version !== undefined && (await firstLine([...wordsOf(cc), '--version'])) !== undefined)
       return { cc, cxx, version }
   }
   return undefined
@@ -80,10 +81,12 @@ async function findCompiler(toolchain) {
  * @returns {Promise<FoundCompiler | undefined>}
  */
 async function findZig(layout) {
-  const where = 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))'
   // Every Python on the PATH: Nx puts the directory of Node, and with it perhaps another Python, before a virtual environment.
   const pythons = (process.env.PATH ?? '').split(path.delimiter).map((directory) => path.join(directory, 'python3'))
-  const packaged = async (python) => python && existsSync(python) && (await firstLine([python, '-c', where]))
+  const packaged = async (python) => {
+    const folder = python && existsSync(python) && (await folderIn(python, 'zig'))
+    return folder && path.join(folder, 'zig')
+  }
   for (const candidate of ['zig', ...pythons, await pythonWith(layout, 'zig')]) {
     const zig = candidate === 'zig' ? candidate : await packaged(candidate)
     const version = zig && (await firstLine([zig, 'version']))
@@ -92,7 +95,8 @@ async function findZig(layout) {
   return undefined
 }
 
-const ownLayout = layoutOf(path.resolve(import.meta.dirname, '../..'))
+/** Of the checkout that this file is in. */
+export const ownLayout = layoutOf(path.resolve(import.meta.dirname, '../..'))
 
 /** The zig program, when it is there. */
 export const zigHere = async () => (await findZig(ownLayout))?.zig
@@ -171,7 +175,7 @@ async function findToolchain(layout, target, portable) {
     lines.push(missing('binutils'))
   if (compiler && toolchain.needs.includes('libraries')) {
     const { flags, linkFlags: libraries } = toolchain
-    const complaint = await complaintOf([...compiler.cxx.split(' '), ...flags], { libraries })
+    const complaint = await complaintOf([...wordsOf(compiler.cxx), ...flags], { libraries })
     if (complaint) lines.push(missing('libraries', `a compiler with libraries for ${target}: ${complaint}`))
   }
   if (lines.length)
@@ -205,7 +209,7 @@ export async function requireTuning({ toolchain, compiler }, cpu, env) {
   /** @param {string} name */
   const complaint = async (name) => {
     const tuned = cpus[name].tuning[toolchain.dialect]
-    return tuned && complaintOf([...env.CXX.split(' '), tuned, '-c'], { env })
+    return tuned && complaintOf([...wordsOf(env.CXX), tuned, '-c'], { env })
   }
   const said = await complaint(cpu)
   if (!said) return

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { $ } from 'zx/core'
+import { wordsOf } from './compilers.mjs'
 import { Problem } from './problem.mjs'
 import { firstError } from './scons.mjs'
 
@@ -17,7 +18,7 @@ export async function linkProbe({ env, flags, prefix, library, full }) {
   const source = path.join(import.meta.dirname, 'probe.cc')
   const out = path.join(prefix, 'probe')
   const command = [
-    ...[...env.CXX.split(' '), '-std=c++17', '-w', '-isystem', path.join(prefix, 'include'), source, library],
+    ...[...wordsOf(env.CXX), '-std=c++17', '-w', '-isystem', path.join(prefix, 'include'), source, library],
     ...[...flags, '-o', out],
   ]
   const linked = await $({ nothrow: true, quiet: true, env })`${command}`

@@ -6,7 +6,7 @@ import { $ } from 'zx/core'
 import { Unavailable } from './problem.mjs'
 import { alone, whole } from './temporary.mjs'
 
-/** @typedef {'scons' | 'zig'} Tool */
+/** @typedef {'scons' | 'zig' | 'cmake' | 'ninja'} Tool */
 
 /** @param {Tool} tool */
 const requirementsOf = (tool) => path.join(import.meta.dirname, 'requirements', `${tool}.txt`)
@@ -27,6 +27,23 @@ export async function pythonWith(layout, tool) {
   const stamp = await readFile(path.join(environment, 'requirements.txt'), 'utf8').catch(() => '')
   const python = path.join(environment, 'bin/python3')
   return stamp === (await readFile(requirementsOf(tool), 'utf8')) && existsSync(python) ? python : undefined
+}
+
+/** How the packages that are only programs tell where these are. */
+const places = {
+  zig: 'import os, ziglang; print(os.path.dirname(ziglang.__file__))',
+  cmake: 'import cmake; print(cmake.CMAKE_BIN_DIR)',
+  ninja: 'import ninja; print(ninja.BIN_DIR)',
+}
+
+/**
+ * The folder of a tool's program, where a Python has that tool.
+ * @param {string} python
+ * @param {keyof typeof places} tool
+ */
+export async function folderIn(python, tool) {
+  const { exitCode, stdout } = await $({ nothrow: true, quiet: true })`${python} -c ${places[tool]}`
+  return exitCode === 0 ? stdout.trim() : undefined
 }
 
 /** Whether this machine's Python can make virtual environments. */

@@ -77,6 +77,9 @@ export const sconsOptions = {
  * @property {string[]} needs beside scons and the compiler: keys of the remedies
  */
 
+/** Apple's compilers on macOS. Another clang of the PATH has a C++ library of its own, and a program must not have two. */
+export const appleClang = { cc: 'xcrun clang', cxx: 'xcrun clang++' }
+
 /** Zig leaves debug information in, and checks for undefined behaviour where nothing else is said. */
 const zigFlags = ['-g0', '-fno-sanitize=undefined']
 
@@ -88,7 +91,7 @@ export const toolchains = [
     portable: true,
     runsOn: (host) => host === 'darwin-arm64',
     dialect: 'clang',
-    compilers: [['clang', 'clang++']],
+    compilers: [[appleClang.cc, appleClang.cxx]],
     flags: [`-mmacosx-version-min=${macosVersion}`],
     linkFlags: [],
     scons: { os: 'macos', build: 'native' },

@@ -1,17 +1,18 @@
 // Builds the addons with cmake-js; the compiler speaks only when something is wrong.
 // node tools/native/build-addon.mjs [--target linux-arm64|darwin-arm64] [--cpu CPU] [--optional]
+import { realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { $, fs } from 'zx'
 import { digestOfFile } from '../acl/digest.mjs'
 import { requireZig } from '../acl/preflight.mjs'
 import { findToolchain } from '../qemu/toolchain.mjs'
+import { cmakeEnvironment } from './cmake-environment.mjs'
 import { requireCrossCompiler } from './cross-compiler.mjs'
 import { exclusively } from './exclusive.mjs'
 import { readLinkedLibraries } from './linked-libraries.mjs'
-import { cmakeEnvironment, missingTools } from './preflight.mjs'
+import { requireTools } from './preflight.mjs'
 import { buildFor } from './targets.mjs'
 
 const addonPackage = 'packages/acl'
@@ -52,11 +53,7 @@ export const buildAddon = (build) =>
  * @param {(program: number) => void} started is told the processes that may outlive this one
  */
 async function buildAnew(build, started) {
-  const missing = await missingTools()
-  if (missing.length)
-    throw new Error(
-      ['The native engine is built from source, and something for that is missing here.', ...missing].join('\n'),
-    )
+  await requireTools(console.error)
   const libraries = await readLinkedLibraries(build)
   const definitions = {
     ...(await toolchainDefinitions(build)),
@@ -104,7 +101,7 @@ async function describe({ target, system }, libraries, release) {
   return { version, platform: target, ...(system && { system }), addons }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href)
+if (import.meta.filename === realpathSync(process.argv[1]))
   try {
     const { values } = parseArgs({
       options: { target: { type: 'string' }, cpu: { type: 'string' }, optional: { type: 'boolean' } },

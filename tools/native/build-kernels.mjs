@@ -1,11 +1,12 @@
 // Builds the kernels as a static library for C++ users: node tools/native/build-kernels.mjs --target linux-x64|linux-arm64|darwin-arm64
 // Installs it with headers and CMake package into packages/kernels/build/release/TARGET.
-import { pathToFileURL } from 'node:url'
+import { realpathSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { $, fs } from 'zx'
 import { toolchainDefinitions } from './build-addon.mjs'
+import { cmakeEnvironment } from './cmake-environment.mjs'
 import { exclusively } from './exclusive.mjs'
-import { cmakeEnvironment, missingTools } from './preflight.mjs'
+import { requireTools } from './preflight.mjs'
 import { buildFor } from './targets.mjs'
 
 const source = 'packages/kernels'
@@ -18,8 +19,7 @@ export const kernelsPrefix = (target) => `${source}/build/release/${target}`
  * @param {string} target
  */
 export async function buildKernels(target) {
-  const missing = await missingTools()
-  if (missing.length) throw new Error(missing.join('\n'))
+  await requireTools(console.error)
   const prefix = kernelsPrefix(target)
   const build = `${source}/build/static-${target}`
   const options = { ...(await toolchainDefinitions(await buildFor({ target }))), CMAKE_BUILD_TYPE: 'Release' }
@@ -37,7 +37,7 @@ export async function buildKernels(target) {
   })
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href)
+if (import.meta.filename === realpathSync(process.argv[1]))
   try {
     const { values } = parseArgs({ options: { target: { type: 'string' } } })
     if (!values.target) throw new Error('--target: expected a platform, received none')

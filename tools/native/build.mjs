@@ -14,8 +14,7 @@ try {
   values.target ??= await targetThatNxDropped()
   if (values.target ?? values.cpu) {
     const build = await buildFor(values)
-    const reason = await buildComputeLibraries(build)
-    if (reason) throw new Error(reason)
+    await buildComputeLibraries(build)
     await buildAddon(build)
     console.log(`packages/acl/${build.directory}/Release: the addons for ${build.target}, ${build.cpus}`)
   }

@@ -1,8 +1,7 @@
 // Runs a program that builds in the checkout it is started in, alone: node tools/native/exclusive.mjs PROGRAM ARGUMENT …
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { messageOf, Problem } from '../acl/problem.mjs'
 import { alone } from '../acl/temporary.mjs'
 
@@ -60,7 +59,7 @@ const run = (program, args) =>
       }),
   )
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href)
+if (import.meta.filename === realpathSync(process.argv[1]))
   try {
     const [program, ...args] = process.argv.slice(2)
     if (!program) throw new Problem('expected a program to run, received none')

@@ -1,8 +1,9 @@
 import os from 'node:os'
 import path from 'node:path'
 import { $ } from 'zx'
-import { lackingHere } from '../acl/host-cpu.mjs'
-import { cpus, glibcVersion, macosVersion } from '../acl/toolchains.mjs'
+import { wordsOf } from '../acl/compilers.mjs'
+import { hasHere, lackingHere } from '../acl/host-cpu.mjs'
+import { appleClang, cpus, glibcVersion, macosVersion } from '../acl/toolchains.mjs'
 
 /**
  * @typedef {object} Build what the addons are built for
@@ -36,19 +37,31 @@ const released = { 'darwin-arm64': macos, 'linux-arm64': linux('aarch64'), 'linu
 const crossBuilds = { 'darwin-arm64': macos, 'linux-arm64': { toolchain: toolchain('linux-arm64') } }
 
 /**
- * What ComputeLibrary is compiled for on this machine: the CPU's own name where the compiler knows it, else the first that the CPU can
- * run; undefined: none.
+ * CPUs, the most demanding first; of equal ones the preferred, else the newest.
+ * @param {string[]} names
+ * @param {string} [preferred]
+ */
+function byDemand(names, preferred) {
+  const demands = (name) => cpus[name].requiredFeatures.length
+  const isPreferred = (name) => Number(name === preferred)
+  return names.toReversed().sort((a, b) => demands(b) - demands(a) || isPreferred(b) - isPreferred(a))
+}
+
+/**
+ * What ComputeLibrary is compiled for on this machine: whatever the CPU's name, what uses most of the features that the system says it
+ * has, and that the compiler knows; where the system says nothing, what needs least. Undefined: the CPU runs none.
  */
 async function hostCpu() {
-  const fitting = []
-  for (const name of cpusOf(host)) if (!(await lackingHere(cpus[name].requiredFeatures)).length) fitting.push(name)
-  if (process.platform !== 'darwin') return fitting[0]
   const quiet = $({ nothrow: true, quiet: true })
-  const { stdout } = await quiet`sysctl -n machdep.cpu.brand_string`
-  const own = fitting.find((name) => name === `apple-${/Apple (M\d+)/.exec(stdout)?.[1].toLowerCase()}`)
-  const isKnown =
-    own && (await quiet`${process.env.CXX ?? 'clang++'} -mcpu=${own} -x c++ -fsyntax-only /dev/null`).exitCode === 0
-  return isKnown ? own : fitting[0]
+  const isApple = process.platform === 'darwin'
+  const brand = isApple ? (await quiet`sysctl -n machdep.cpu.brand_string`).stdout : ''
+  const compiler = wordsOf(process.env.CXX || appleClang.cxx)
+  const isKnown = async (name) =>
+    !isApple || (await quiet`${compiler} -mcpu=${name} -x c++ -fsyntax-only /dev/null`).exitCode === 0
+  const names = byDemand(cpusOf(host), `apple-${/Apple (M\d+)/.exec(brand)?.[1].toLowerCase()}`)
+  for (const name of names) if ((await hasHere(cpus[name].requiredFeatures)) && (await isKnown(name))) return name
+  const least = names.at(-1)
+  return least && !(await lackingHere(cpus[least].requiredFeatures)).length ? least : undefined
 }
 
 /**
@@ -84,13 +97,12 @@ export async function buildFor({ target, cpu }) {
 export function releaseBuild(target, wanted = () => true) {
   if (target === undefined || !released[target])
     throw new Error(`--target: expected ${Object.keys(released).join(', ')}, received '${target}'`)
-  const demands = (name) => cpus[name].requiredFeatures.length
-  // Of equal ones the newest first, as among others.
-  const byDemand = cpusOf(target)
-    .filter(wanted)
-    .reverse()
-    .sort((a, b) => demands(b) - demands(a))
-  return { target, cpus: byDemand, directory: `build/release/${target}`, ...released[target] }
+  return {
+    target,
+    cpus: byDemand(cpusOf(target).filter(wanted)),
+    directory: `build/release/${target}`,
+    ...released[target],
+  }
 }
 
 /**

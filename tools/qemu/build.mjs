@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { $, fs, which } from 'zx'
-import { cmakeEnvironment } from '../native/preflight.mjs'
+import { cmakeEnvironment } from '../native/cmake-environment.mjs'
 
 const here = import.meta.dirname
 

@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import { argv } from 'node:process'
-import { pathToFileURL } from 'node:url'
 import { findCrossCompiler } from '../native/cross-compiler.mjs'
 import { findProgram, findTools } from '../native/preflight.mjs'
 
@@ -56,7 +55,7 @@ export async function findToolchain(compilerNamed) {
 }
 
 // What the counts depend on besides sources: an input of the build cache.
-if (import.meta.url === pathToFileURL(argv[1]).href) {
+if (import.meta.filename === realpathSync(argv[1])) {
   const { qemu, compiler, missing } = await findToolchain()
   console.log(`qemu-aarch64 ${qemu?.version}, clang ${compiler?.version}`)
   console.log(missing.join('\n'))

@@ -526,6 +526,7 @@ describeUnlessEmulated('of several addons of an engine, the first whose CPU feat
 
   test.each([
     [['asimd', 'asimdhp', 'asimddp', 'i8mm'], 'armv8.6-a\n'],
+    [['asimd', 'asimdhp', 'asimddp', 'i8mm', 'of a CPU to come'], 'armv8.6-a\n'],
     [['asimd', 'asimdhp', 'asimddp'], 'armv8.2-a\n'],
   ])('%j: is loaded, once, and no other', (features, stdout) => {
     expect(withFeatures(features).run(use, { machine })).toEqual({ status: 0, signal: null, stdout, stderr: '' })

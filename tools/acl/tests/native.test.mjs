@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process'
-import { readFileSync, symlinkSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, expect, test } from 'vitest'
 import { $ } from 'zx/core'
+import { findProgram } from '../../native/preflight.mjs'
+import { variants } from '../preflight.mjs'
 import { programs, temporary, write } from './support/checkout.mjs'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
@@ -85,9 +87,7 @@ function clangs(names, says) {
 test('a clang++ by the name of its version only is found', async () => {
   const { stdout } = await run('qemu/toolchain.mjs', [], clangs(['clang++-20']))
   expect(stdout).toContain('clang 20.1.0')
-  const preflight = await run('native/preflight.mjs', [], clangs(['clang++-20']))
-  expect(preflight.stderr).toContain('missing: CMake')
-  expect(preflight.stderr).not.toContain('a C++17 compiler')
+  expect((await run('native/toolchain.mjs', [], clangs(['clang++-20']))).stdout).toContain('clang version 20.1.0')
 })
 
 test('a clang++ without lld is named with what it says', async () => {
@@ -95,4 +95,56 @@ test('a clang++ without lld is named with what it says', async () => {
   const { stdout } = await run('qemu/toolchain.mjs', [], clangs(['clang++'], says))
   expect(stdout).toContain(`missing: clang++, as a compiler for arm64 with lld and libraries (${says})`)
   expect(stdout).toContain('get it: apt install clang-19 lld-19')
+})
+
+const kernels = path.join(root, 'packages/kernels')
+const machO = {
+  clang: (await findProgram(['clang++-19', ...variants('clang++')]))?.program,
+  nm: (await findProgram(process.platform === 'darwin' ? ['nm'] : ['llvm-nm-19', ...variants('llvm-nm')]))?.program,
+}
+const canMakeMachO = Boolean(machO.clang && machO.nm)
+
+test('a compiler for Mach-O is here', ({ skip }) => {
+  if (!canMakeMachO && !process.env.CI) skip('missing: clang++ and llvm-nm (apt install clang-19 llvm-19)')
+  expect(canMakeMachO).toBe(true)
+})
+
+test.runIf(canMakeMachO)('weak symbols of Mach-O objects are seen', async () => {
+  const directory = temporary()
+  const own = readFileSync(path.join(kernels, 'tests/shared_code.cc'), 'utf8').replace('inline int', 'static int')
+  write(path.join(directory, 'own.cc'), own)
+  /** @param {string} source @param {string} [target] */
+  const check = async (source, target = 'arm64-apple-macos11') => {
+    const object = path.join(directory, `${path.basename(source)}.o`)
+    const flags = ['-std=c++17', '-O2', '-fvisibility=hidden', `--target=${target}`]
+    await $({ quiet: true })`${machO.clang} ${flags} -c ${source} -o ${object}`
+    const definitions = [`-DNM=${machO.nm}`, `-DOBJECTS=${object}`, `-DSOURCES=${path.basename(source)}`]
+    const script = path.join(kernels, 'tests/no_shared_code.cmake')
+    return $({ quiet: true, nothrow: true })`cmake ${definitions} -P ${script}`
+  }
+  expect((await check(path.join(directory, 'own.cc'))).text()).toContain('nothing shared')
+  const { exitCode, stderr } = await check(path.join(kernels, 'tests/shared_code.cc'))
+  expect(exitCode).not.toBe(0)
+  expect(stderr).toMatch(/Code shared .*weak private external\s+__ZN7intattn6sharedEi/s)
+})
+
+test('sanitizers with libc++ build GoogleTest with the same flags', async () => {
+  const googletest = path.join(temporary(), 'CMakeLists.txt')
+  write(
+    googletest,
+    `get_directory_property(options COMPILE_OPTIONS)
+message(STATUS "GoogleTest has \${options}")
+add_library(GTest::gtest_main INTERFACE IMPORTED GLOBAL)
+`,
+  )
+  const definitions = [
+    ...['-DINTATTN_BUILD_TESTS=ON', '-DINTATTN_SANITIZE=address,undefined'],
+    `-DFETCHCONTENT_SOURCE_DIR_GOOGLETEST=${path.dirname(googletest)}`,
+  ]
+  // What tells libc++ from others.
+  const env = { ...process.env, CXXFLAGS: '-D_LIBCPP_VERSION=190000' }
+  const build = temporary()
+  const { stdout } = await $({ quiet: true, env })`cmake -S ${kernels} -B ${build} ${definitions}`
+  expect(stdout).toContain('GoogleTest has -fsanitize=address,undefined;-fno-sanitize-recover=all')
+  expect(existsSync(path.join(build, '_deps/googletest-build'))).toBe(true)
 })

@@ -5,6 +5,7 @@ set(CMAKE_C_COMPILER ${INTATTN_ZIG} cc -target ${INTATTN_ZIG_TARGET})
 set(CMAKE_CXX_COMPILER ${INTATTN_ZIG} c++ -target ${INTATTN_ZIG_TARGET})
 execute_process(COMMAND ${INTATTN_ZIG} c++ -dumpversion OUTPUT_VARIABLE version OUTPUT_STRIP_TRAILING_WHITESPACE)
 foreach(language C CXX)
+  unset(ENV{CMAKE_${language}_COMPILER_LAUNCHER}) # ccache and its like know no compiler of two words
   # To find out what compiler this is CMake links a program, for which zig compiles all of its C++ library: more than a minute.
   set(CMAKE_${language}_COMPILER_ID_RUN TRUE)
   set(CMAKE_${language}_COMPILER_ID Clang)

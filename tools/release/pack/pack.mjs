@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { fs } from 'zx'
-import { Problem, Unavailable } from '../../acl/problem.mjs'
+import { Problem } from '../../acl/problem.mjs'
 import { buildAddon } from '../../native/build-addon.mjs'
 import { buildKernels } from '../../native/build-kernels.mjs'
 import { buildComputeLibraries } from '../../native/compute-library.mjs'
@@ -52,7 +52,7 @@ export async function pack({ platforms: wanted, cpus, common = true, allowUnlock
   for (const platform of wanted) {
     await removeOld(directory, platform)
     const build = releaseBuild(platform, isWanted)
-    await requireLibraries(build, { allowUnlocked, say })
+    await buildLibraries(build, { allowUnlocked, say })
     await buildAddon(build)
     const addons = await stage('addons')
     await fs.copy(path.join('packages/acl', build.directory, 'Release'), addons)
@@ -101,9 +101,8 @@ async function removeOld(directory, platform) {
  * @param {import('../../native/targets.mjs').Build} build
  * @param {{ allowUnlocked: boolean, say: (text: string) => void }} options
  */
-async function requireLibraries(build, options) {
-  const reason = await buildComputeLibraries(build)
-  if (reason) throw new Unavailable(`no ComputeLibrary for ${build.target}, ${build.cpus.join(', ')}`, reason)
+async function buildLibraries(build, options) {
+  await buildComputeLibraries(build)
   await requireLocked(
     build.cpus.map((cpu) => prefixOf(build, cpu)),
     options,
@@ -124,7 +123,7 @@ async function distinctLibraries(platform, isWanted, buildOf, options) {
     const build = await buildOf(cpu)
     if (build.cpus.length === 0) return [{ cpu, alsoFor: [] }]
     if (!isWanted(cpu)) continue
-    await requireLibraries(build, options)
+    await buildLibraries(build, options)
     const digest = await digestOfLibrary(build, cpu)
     const same = distinct.get(digest)
     if (same) same.alsoFor.push(cpu)

@@ -5,6 +5,7 @@ import { $, fs } from 'zx'
 import { digestOfFile } from '../../acl/digest.mjs'
 import { Problem, Unavailable } from '../../acl/problem.mjs'
 import { toolchainDefinitions } from '../../native/build-addon.mjs'
+import { cmakeEnvironment } from '../../native/cmake-environment.mjs'
 import { buildFor } from '../../native/targets.mjs'
 import { defaultCpu, emulator } from '../../qemu/cpu.mjs'
 import { findToolchain } from '../../qemu/toolchain.mjs'
@@ -59,7 +60,7 @@ async function buildExample(folder, platform) {
   }
   const flags = Object.entries(definitions).map(([name, value]) => `-D${name}=${value}`)
   const build = path.join(folder, 'build')
-  const quiet = $({ nothrow: true, quiet: true })
+  const quiet = $({ nothrow: true, quiet: true, env: await cmakeEnvironment() })
   const package_ = `-DIntAttn_DIR=${path.join(folder, 'lib/cmake/IntAttn')}`
   const configured = await quiet`cmake -S ${path.join(folder, 'example')} -B ${build} ${package_} ${flags}`
   if (configured.exitCode !== 0) throw new Problem('the example cannot be configured', configured.text())

@@ -1,6 +1,16 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -85,7 +95,8 @@ export class Project {
 
   /** @param store where the package lies, below `node_modules` */
   constructor(store = '@intattn/acl') {
-    this.root = mkdtempSync(join(tmpdir(), 'intattn-project-'))
+    // As Node.js names modules: the folder of temporary files may be reached by a link, on macOS it always is.
+    this.root = realpathSync(mkdtempSync(join(tmpdir(), 'intattn-project-')))
     this.package = join(this.root, 'node_modules', store)
     cpSync(compiledModules, join(this.package, 'dist'), { recursive: true })
     copyFileSync(packageJson, join(this.package, 'package.json'))

@@ -35,11 +35,16 @@ export function formatMachine(machine: Machine): string {
   const built = engines.flatMap(({ name, library, compiler = library?.compiler }) =>
     compiler === undefined ? [] : [`${name} by ${compiler}`],
   )
+  // ComputeLibrary is for arm64: elsewhere nobody misses it.
+  const absent = engines.flatMap(({ name, reason }) =>
+    reason !== undefined && arch === 'arm64' ? [`${name}: ${reason}`] : [],
+  )
   return [
     `intattn-bench ${version}${commit ? `, commit ${commit}` : ''}`,
     `cpu      ${cpu}, ${cores} cores (${availableThreads} for this process), ${memoryGiB} GiB${power ? `, ${power}` : ''}, load ${load}`,
     `isa      ${sets.join(', ') || 'none'}`,
     ...(built.length ? [`built    ${built.join(', ')}`] : []),
+    ...absent.map((line) => `without  ${line}`),
     `system   ${os} ${arch}, Node ${node}`,
     '',
   ].join('\n')

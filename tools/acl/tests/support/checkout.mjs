@@ -185,7 +185,22 @@ export function programs({ only = false, without = [] } = {}) {
   cpSync(path.join(here, 'programs'), directory, { recursive: true })
   for (const name of without) rmSync(path.join(directory, name))
   if (!only) return `${directory}${path.delimiter}${process.env.PATH}`
-  for (const name of ['bash', 'sh', 'env', 'git', 'tar', 'gzip', 'node', 'cat', 'sleep', 'mkdir', 'ps']) {
+  for (const name of [
+    'bash',
+    'sh',
+    'env',
+    'git',
+    'tar',
+    'gzip',
+    'node',
+    'cat',
+    'sleep',
+    'mkdir',
+    'ps',
+    'cp',
+    'chmod',
+    'dirname',
+  ]) {
     if (without.includes(name)) continue
     const found = process.env.PATH?.split(path.delimiter).find((part) => existsSync(path.join(part, name)))
     if (found) symlinkSync(path.join(found, name), path.join(directory, name))
