@@ -5,8 +5,8 @@
 #include "driver/float_attention.h"
 #include "driver/quantized_attention.h"
 #include "driver/thread_pool.h"
-#include "intattn/stage_clock.h"
 #include "kernels.h"
+#include "stage_clock.h"
 
 namespace intattn {
 

@@ -4,8 +4,8 @@
 #include "driver/problem.h"
 #include "driver/run_status.h"
 #include "driver/thread_pool.h"
-#include "intattn/stage_clock.h"
 #include "numerics/scale.h"
+#include "stage_clock.h"
 
 namespace intattn {
 

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "block/block_kernels.h"
+#include "intattn/tensor_view.h"
+#include "kernels.h"
+
+namespace intattn {
+
+/// Section 2 for rows of one dimension: signs, and what undoes them.
+class Rotation {
+public:
+  /// @param n 1 where nothing is rotated
+  Rotation(std::size_t dim, bool rotate);
+
+  std::size_t block() const { return block_; }
+  /// In place; `x` is padded to `float_padding`.
+  void rotate(const BlockKernels& kernels, float* x) const;
+  void unrotate(const BlockKernels& kernels, float* x) const;
+
+private:
+  std::size_t dim_, block_;
+  std::vector<float> sign_, inverse_; ///< [dim], padded; empty where nothing is rotated
+};
+
+/// Section 3: how the rows of one tensor become integers.
+struct RowFormat {
+  unsigned bits = 8;
+
+  unsigned top() const { return bits == 15 ? 16256 : bits == 7 ? 63 : 127; }
+  std::size_t bytes() const { return bits == 15 ? 2 : 1; }
+};
+
+/// Reads one row as float32 into `out`, which is padded to `float_padding` with zeros.
+void load_row(const Kernels& kernels, const TensorView& view, std::size_t batch, std::size_t head, std::size_t row,
+              std::size_t dim, float* out);
+
+/// The scale of a row of int8 as it is given; NaN where it is none, or where the row does not fit the format.
+float given_row(const TensorView& view, RowFormat format, std::size_t batch, std::size_t head, std::size_t row,
+                std::size_t dim, std::int8_t* out);
+
+/// Sixteen levels in place of 255, for 4 bits.
+void to_levels(std::int8_t* row, std::size_t dim);
+
+/// The integer form of the scale of a value row.
+struct IntegerScale {
+  std::int16_t mantissa, exponent;
+};
+IntegerScale integer_scale(float scale);
+
+} // namespace intattn
