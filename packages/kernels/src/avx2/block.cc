@@ -27,6 +27,9 @@ __m256i broadcast4(const void* p) {
   return _mm256_set1_epi32(bytes);
 }
 
+/// Keeps GCC to the order that is written: it would load all factors first and spill the sums.
+INTATTN_INLINE inline void pin(__m256i& x) { asm volatile("" : "+x"(x)); }
+
 /// vpackusdw puts keys 4 ... 7 of 16 behind keys 8 ... 11, and the other way around.
 std::size_t key_at(std::size_t position) {
   const std::size_t i = position & 12;
@@ -282,12 +285,43 @@ template <class P> struct Products {
                                       std::size_t groups, __m256i (&sum)[R * C]) {
     for (std::size_t g = 0; g < groups; ++g, a += 4, b += C * line) {
       __m256i vectors[C];
-      unroll<C>([&](auto c) INTATTN_INLINE { vectors[c] = load(b + c * line); });
+      unroll<C>([&](auto c) INTATTN_INLINE {
+        vectors[c] = load(b + c * line);
+        pin(vectors[c]);
+      });
       unroll<R>([&](auto r) INTATTN_INLINE {
-        const __m256i factor = broadcast4(a + std::size_t(r) * a_stride);
-        unroll<C>([&](auto c) INTATTN_INLINE { sum[r * C + c] = P::multiply(sum[r * C + c], factor, vectors[c]); });
+        __m256i factor = broadcast4(a + std::size_t(r) * a_stride);
+        pin(factor);
+        unroll<C>([&](auto c) INTATTN_INLINE {
+          sum[r * C + c] = P::multiply(sum[r * C + c], factor, vectors[c]);
+          pin(sum[r * C + c]);
+        });
       });
     }
+  }
+
+  template <int R>
+  __attribute__((noinline)) static void score_tile(const unsigned char* query, const unsigned char* keys,
+                                                   std::size_t groups, const unsigned char* key_sums,
+                                                   const float* key_scale, const float* unit, float* out,
+                                                   std::size_t stride, float* lane_max) {
+    __m256i sum[R * tile_vectors];
+    P::template start<R>(key_sums, sum);
+    multiply<R, tile_vectors>(query, groups * 4, keys, groups, sum);
+    const __m256 scale[tile_vectors] = {_mm256_loadu_ps(key_scale), _mm256_loadu_ps(key_scale + lanes)};
+    unroll<R>([&](auto i) INTATTN_INLINE {
+      const __m256 of_row = _mm256_broadcast_ss(unit + i);
+      __m256 x[tile_vectors];
+      unroll<tile_vectors>([&](auto c) INTATTN_INLINE {
+        x[c] = _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum[i * tile_vectors + c]), scale[c]), of_row);
+        _mm256_storeu_ps(out + std::size_t(c) * lanes, x[c]);
+      });
+      out += stride;
+      if (lane_max) {
+        _mm256_storeu_ps(lane_max, _mm256_max_ps(_mm256_max_ps(x[0], x[1]), _mm256_loadu_ps(lane_max)));
+        lane_max += maximum_lanes;
+      }
+    });
   }
 
   static void scores(const ScoreTask& task) {
@@ -302,26 +336,30 @@ template <class P> struct Products {
         const std::size_t column = block * block_keys + tile * tile_columns;
         in_steps<tile_rows>(task.rows, [&](std::size_t row, auto r) {
           constexpr int R = decltype(r)::value;
-          __m256i sum[R * tile_vectors];
-          P::template start<R>(sums, sum);
-          multiply<R, tile_vectors>(query + row * stride, stride, keys, groups, sum);
-          const __m256 scale[tile_vectors] = {_mm256_loadu_ps(task.key_scale + column),
-                                              _mm256_loadu_ps(task.key_scale + column + lanes)};
-          unroll<R>([&](auto i) INTATTN_INLINE {
-            const __m256 unit = _mm256_broadcast_ss(task.unit + row + i);
-            float* out = task.x + (row + std::size_t(i)) * task.stride + column;
-            __m256 x[tile_vectors];
-            unroll<tile_vectors>([&](auto c) INTATTN_INLINE {
-              x[c] = _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum[i * tile_vectors + c]), scale[c]), unit);
-              _mm256_storeu_ps(out + std::size_t(c) * lanes, x[c]);
-            });
-            if (task.lane_max) {
-              float* most = task.lane_max + (row + std::size_t(i)) * maximum_lanes;
-              _mm256_storeu_ps(most, _mm256_max_ps(_mm256_max_ps(x[0], x[1]), _mm256_loadu_ps(most)));
-            }
-          });
+          score_tile<R>(query + row * stride, keys, groups, sums, task.key_scale + column, task.unit + row,
+                        task.x + row * task.stride + column, task.stride,
+                        task.lane_max ? task.lane_max + row * maximum_lanes : nullptr);
         });
       }
+  }
+
+  /// One register tile over the 64 keys of a block. A function of its own, in which GCC finds registers for all sums.
+  template <int R, int C>
+  __attribute__((noinline)) static void value_tile(const unsigned char* planes, std::size_t plane_stride,
+                                                   const unsigned char* values, const float* factor,
+                                                   std::size_t factor_stride, float* out, std::size_t stride) {
+    __m256i sum[R * C];
+    unroll<R * C>([&](auto i) INTATTN_INLINE { sum[i] = _mm256_setzero_si256(); });
+    multiply<R, C>(planes, plane_stride, values, block_keys / P::depth, sum);
+    unroll<R>([&](auto i) INTATTN_INLINE {
+      const __m256 f = _mm256_broadcast_ss(factor);
+      unroll<C>([&](auto j) INTATTN_INLINE {
+        float* to = out + std::size_t(j) * lanes;
+        _mm256_storeu_ps(to, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[i * C + j]), f, _mm256_loadu_ps(to)));
+      });
+      factor += factor_stride;
+      out += stride;
+    });
   }
 
   static void values(const ValueTask& task) {
@@ -332,26 +370,20 @@ template <class P> struct Products {
       const auto* planes = static_cast<const unsigned char*>(task.planes) + block * block_keys * sizeof(float);
       in_steps<tile_rows>(task.rows, [&](std::size_t row, auto r) {
         constexpr int R = decltype(r)::value;
-        __m256 factor[R], any = _mm256_setzero_ps();
+        __m256 any = _mm256_setzero_ps();
         unroll<R>([&](auto i) INTATTN_INLINE {
-          factor[i] = _mm256_broadcast_ss(task.factor + (row + std::size_t(i)) * task.factor_stride + block);
-          any = _mm256_or_ps(any, factor[i]);
+          any = _mm256_or_ps(any,
+                             _mm256_broadcast_ss(task.factor + (row + std::size_t(i)) * task.factor_stride + block));
         });
         if (_mm256_testz_si256(_mm256_castps_si256(any), _mm256_castps_si256(any)))
           return;
+        const float* factors = task.factor + row * task.factor_stride + block;
         for (std::size_t column = 0; column < padded; column += tile_columns)
           with_constant<tile_vectors>(padded - column < tile_columns ? 1 : tile_vectors, [&](auto c) {
-            constexpr int C = decltype(c)::value;
-            __m256i sum[R * C];
-            unroll<R * C>([&](auto i) INTATTN_INLINE { sum[i] = _mm256_setzero_si256(); });
-            multiply<R, C>(planes + row * task.plane_stride, task.plane_stride,
-                           task.values + block * block_bytes + column * block_keys * P::element, block_keys / P::depth,
-                           sum);
-            unroll<R, C>([&](auto i, auto j) INTATTN_INLINE {
-              float* out = task.sum + (row + std::size_t(i)) * task.stride + column + std::size_t(j) * lanes;
-              const __m256 f = _mm256_broadcast_ss(task.factor + (row + std::size_t(i)) * task.factor_stride + block);
-              _mm256_storeu_ps(out, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[i * C + j]), f, _mm256_loadu_ps(out)));
-            });
+            value_tile<R, decltype(c)::value>(planes + row * task.plane_stride, task.plane_stride,
+                                              task.values + block * block_bytes + column * block_keys * P::element,
+                                              factors, task.factor_stride,
+                                              task.sum + row * task.stride + column, task.stride);
           });
       });
     }
