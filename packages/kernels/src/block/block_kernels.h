@@ -73,6 +73,21 @@ struct ValueTask {
   std::size_t stride;
 };
 
+/// What happens to the channels of a row before it is quantized, or after it was computed.
+struct RowTransform {
+  std::size_t dim, block; ///< Walsh-Hadamard on blocks of this many channels, a power of two that divides dim
+  const float* sign;      ///< [dim] padded with zeros: +-1 before, +-1 / block after; null where block is 1
+  const float* offset;    ///< [dim] padded with zeros: subtracted first, or added last; may be null
+};
+
+struct RowTask {
+  const float* x; ///< [dim]
+  float* work;    ///< [dim] padded
+  RowTransform transform;
+  unsigned top; ///< magnitude of the largest integer
+  void* out;    ///< int8, or int16 where `top` exceeds 127
+};
+
 /// How a call multiplies: chosen by the bits of queries, keys and planes.
 struct BlockProducts {
   std::size_t row_tile;     ///< query rows of one register tile
@@ -100,16 +115,10 @@ struct BlockKernels {
   /// The key within its block that stands at this position of `ValueScales`.
   std::size_t (*key_at)(std::size_t position);
 
-  /// Walsh-Hadamard butterflies on blocks of n channels (a power of two that divides dim), h = 1, 2, 4 ... n / 2.
-  void (*butterflies)(float* x, std::size_t dim, std::size_t n);
-  /// x *= factor
-  void (*multiply)(float* x, const float* factor, std::size_t dim);
-  /// x -= offset
-  void (*subtract)(float* x, const float* offset, std::size_t dim);
-  /// Section 3; `out` is int8, or int16 where top exceeds 127. @return the scale, NaN for a bad row
-  float (*quantize)(const float* x, std::size_t dim, unsigned top, void* out);
-  /// x *= rec
-  void (*scale)(float* x, float rec, std::size_t dim);
+  /// Sections 1 to 3: one row of float32 becomes integers. @return its scale, NaN for a bad row
+  float (*quantize)(const RowTask&);
+  /// Section 8: one row of sums becomes output, in place: x = unrotate(x * rec) + offset.
+  void (*finish)(float* x, float rec, const RowTransform&);
   /// The largest of n numbers without NaN, a multiple of `maximum_lanes`.
   float (*maximum)(const float* x, std::size_t n);
 
@@ -122,6 +131,7 @@ struct BlockKernels {
 /// One per instruction set, part of its `Kernels`.
 const BlockKernels* scalar_block_kernels();
 const BlockKernels* avx2_block_kernels();
+const BlockKernels* avx_vnni_block_kernels();
 const BlockKernels* avx512vnni_block_kernels();
 const BlockKernels* neon_dotprod_block_kernels();
 const BlockKernels* neon_i8mm_block_kernels();

@@ -57,16 +57,13 @@ void Operands::measure(std::size_t slot, std::size_t unit, Side side, const Scra
   for (std::size_t first = 0; first < keys; first += block_keys) {
     std::fill_n(block, dim, 0.0);
     const std::size_t end = std::min(first + block_keys, keys);
-    if (of.view->type == ElementType::float32 && of.view->row_stride > 0) {
-      const float* rows = static_cast<const float*>(of.view->data) + std::ptrdiff_t(batch) * of.view->batch_stride +
-                          std::ptrdiff_t(head) * of.view->head_stride + std::ptrdiff_t(first) * of.view->row_stride;
-      kernels_.rows.column_statistics(rows, std::size_t(of.view->row_stride), end - first, dim, block, nullptr,
+    const bool in_place = of.view->type == ElementType::float32 && of.view->row_stride > 0;
+    const std::size_t step = in_place ? end - first : 1; // rows at a time, one after the other all the same
+    for (std::size_t key = first; key < end; key += step) {
+      const float* x = float_row(kernels_, *of.view, batch, head, key, dim, scratch.row);
+      kernels_.rows.column_statistics(x, in_place ? std::size_t(of.view->row_stride) : dim, step, dim, block, nullptr,
                                       nullptr);
-    } else
-      for (std::size_t key = first; key < end; ++key) {
-        load_row(kernels_, *of.view, batch, head, key, dim, scratch.row);
-        kernels_.rows.column_statistics(scratch.row, dim, 1, dim, block, nullptr, nullptr);
-      }
+    }
     for (std::size_t c = 0; c < dim; ++c)
       total[c] += block[c];
   }
@@ -81,11 +78,8 @@ float Operands::quantized_row(const OfSide& of, const float* offset, std::size_t
   const std::size_t batch = unit / shapes_.kv_heads, head = unit % shapes_.kv_heads;
   if (of.view->type == ElementType::int8)
     return given_row(*of.view, plan.format, batch, head, key, plan.dim, out);
-  load_row(kernels_, *of.view, batch, head, key, plan.dim, scratch.row);
-  if (offset)
-    block_.subtract(scratch.row, offset, plan.dim);
-  plan.rotation.rotate(block_, scratch.row);
-  const float scale = block_.quantize(scratch.row, plan.dim, plan.format.top(), out);
+  const float* x = float_row(kernels_, *of.view, batch, head, key, plan.dim, scratch.row);
+  const float scale = block_.quantize({x, scratch.row, plan.rotation.before(offset), plan.format.top(), out});
   if (plan.format.bits == 4 && scale > 0)
     to_levels(out, plan.dim);
   return scale;

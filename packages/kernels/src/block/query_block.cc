@@ -114,9 +114,8 @@ bool QueryBlocks::quantize(const Task& task, const Scratch& s) const {
       scale = given_row(arguments_.query, RowFormat{8}, row.batch, row.head, row.query, dim,
                         reinterpret_cast<std::int8_t*>(out));
     } else {
-      load_row(plan_.kernels, arguments_.query, row.batch, row.head, row.query, dim, s.row);
-      plan_.query_rotation.rotate(plan_.block, s.row);
-      scale = plan_.block.quantize(s.row, dim, format.top(), out);
+      const float* x = float_row(plan_.kernels, arguments_.query, row.batch, row.head, row.query, dim, s.row);
+      scale = plan_.block.quantize({x, s.row, plan_.query_rotation.before(nullptr), format.top(), out});
     }
     if (scale != scale)
       return false;
@@ -270,12 +269,10 @@ Status QueryBlocks::store(const Task& task, std::size_t i, const Scratch& s) con
     std::fill_n(out, dim, 0.0f);
   } else {
     std::memcpy(out, s.sum + i * sum_stride_, sum_stride_ * sizeof(float));
-    plan_.block.scale(out, float(0x1p31 / s.row_sum[i]), dim);
-    if (arguments_.value.type != ElementType::int8)
-      plan_.value.rotation.unrotate(plan_.block, out);
-    if (const float* offset = operands_.value_offset(task.slot, task.unit))
-      for (std::size_t c = 0; c < dim; ++c)
-        out[c] += offset[c];
+    const float* offset = operands_.value_offset(task.slot, task.unit);
+    const Rotation& rotation = plan_.value.rotation;
+    plan_.block.finish(out, float(0x1p31 / s.row_sum[i]),
+                       arguments_.value.type == ElementType::int8 ? rotation.none(offset) : rotation.after(offset));
   }
   const std::uint32_t most = plan_.kernels.rows.max_abs_bits(out, dim);
   const std::uint32_t limit = to.type == ElementType::float16    ? bits_of_float(float16_limit)

@@ -20,38 +20,20 @@ Rotation::Rotation(std::size_t dim, bool rotate) : dim_(dim), block_(rotate ? di
   }
 }
 
-void Rotation::rotate(const BlockKernels& kernels, float* x) const {
-  if (block_ == 1)
-    return;
-  kernels.multiply(x, sign_.data(), dim_);
-  kernels.butterflies(x, dim_, block_);
-}
-
-void Rotation::unrotate(const BlockKernels& kernels, float* x) const {
-  if (block_ == 1)
-    return;
-  kernels.butterflies(x, dim_, block_);
-  kernels.multiply(x, inverse_.data(), dim_);
-}
-
-void load_row(const Kernels& kernels, const TensorView& view, std::size_t batch, std::size_t head, std::size_t row,
-              std::size_t dim, float* out) {
+const float* float_row(const Kernels& kernels, const TensorView& view, std::size_t batch, std::size_t head,
+                       std::size_t row, std::size_t dim, float* scratch) {
   const std::ptrdiff_t at = std::ptrdiff_t(batch) * view.batch_stride + std::ptrdiff_t(head) * view.head_stride +
                             std::ptrdiff_t(row) * view.row_stride;
   const auto* data = static_cast<const unsigned char*>(view.data) + at * std::ptrdiff_t(bytes_of(view.type));
-  if (view.type == ElementType::float32) {
-    std::memcpy(out, data, dim * sizeof(float));
-  } else if (view.type == ElementType::float16) {
-    kernels.rows.half_to_float(reinterpret_cast<const std::uint16_t*>(data), dim, out);
-  } else {
-    for (std::size_t c = 0; c < dim; ++c) {
-      std::uint16_t bits;
-      std::memcpy(&bits, data + 2 * c, 2);
-      out[c] = float_of_bits(std::uint32_t(bits) << 16);
-    }
+  if (view.type == ElementType::float32)
+    return reinterpret_cast<const float*>(data);
+  if (view.type == ElementType::float16) {
+    kernels.rows.half_to_float(reinterpret_cast<const std::uint16_t*>(data), dim, scratch);
+    return scratch;
   }
-  for (std::size_t c = dim; c % float_padding; ++c)
-    out[c] = 0;
+  for (std::size_t c = 0; c < dim; ++c)
+    scratch[c] = float_of_bits(std::uint32_t(reinterpret_cast<const std::uint16_t*>(data)[c]) << 16);
+  return scratch;
 }
 
 float given_row(const TensorView& view, RowFormat format, std::size_t batch, std::size_t head, std::size_t row,

@@ -13,15 +13,19 @@ namespace intattn {
 /// Section 2 for rows of one dimension: signs, and what undoes them.
 class Rotation {
 public:
-  /// @param n 1 where nothing is rotated
+  /// @param rotate false: nothing is rotated
   Rotation(std::size_t dim, bool rotate);
 
   std::size_t block() const { return block_; }
-  /// In place; `x` is padded to `float_padding`.
-  void rotate(const BlockKernels& kernels, float* x) const;
-  void unrotate(const BlockKernels& kernels, float* x) const;
+  /// @param offset what is subtracted first, padded with zeros; may be null
+  RowTransform before(const float* offset) const { return {dim_, block_, data(sign_), offset}; }
+  RowTransform after(const float* offset) const { return {dim_, block_, data(inverse_), offset}; }
+  /// Of rows that are not rotated.
+  RowTransform none(const float* offset) const { return {dim_, 1, nullptr, offset}; }
 
 private:
+  static const float* data(const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); }
+
   std::size_t dim_, block_;
   std::vector<float> sign_, inverse_; ///< [dim], padded; empty where nothing is rotated
 };
@@ -34,9 +38,9 @@ struct RowFormat {
   std::size_t bytes() const { return bits == 15 ? 2 : 1; }
 };
 
-/// Reads one row as float32 into `out`, which is padded to `float_padding` with zeros.
-void load_row(const Kernels& kernels, const TensorView& view, std::size_t batch, std::size_t head, std::size_t row,
-              std::size_t dim, float* out);
+/// One row as float32: where it lies, or converted into `scratch`.
+const float* float_row(const Kernels& kernels, const TensorView& view, std::size_t batch, std::size_t head,
+                       std::size_t row, std::size_t dim, float* scratch);
 
 /// The scale of a row of int8 as it is given; NaN where it is none, or where the row does not fit the format.
 float given_row(const TensorView& view, RowFormat format, std::size_t batch, std::size_t head, std::size_t row,

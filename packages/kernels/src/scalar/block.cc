@@ -107,12 +107,9 @@ constexpr BlockProducts products = make_products();
 constexpr BlockKernels table() {
   BlockKernels k = {};
   k.key_at = key_at;
-  k.butterflies = BlockRows<Scalar>::butterflies;
-  k.multiply = BlockRows<Scalar>::multiply;
-  k.subtract = BlockRows<Scalar>::subtract;
-  k.scale = BlockRows<Scalar>::scale;
-  k.maximum = BlockRows<Scalar>::maximum;
   k.quantize = BlockRows<Scalar>::quantize;
+  k.finish = BlockRows<Scalar>::finish;
+  k.maximum = BlockRows<Scalar>::maximum;
   k.words = &products;
   return k;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "block/block_kernels.h"
@@ -52,8 +53,17 @@ struct ScalarWords {
     return unsigned(most);
   }
   static words zero() { return {}; }
-  static words load(const std::int16_t* p) {
-    return each([&](std::size_t i) { return std::int32_t(p[i]); });
+  /// 64 numbers of 16 bits; by memcpy, because they take the place of scores.
+  template <class T> static words load(const T* p) {
+    T in[block_keys];
+    std::memcpy(in, p, sizeof in);
+    return each([&](std::size_t i) { return std::int32_t(in[i]); });
+  }
+  template <class T> static void store(T* p, const words& x) {
+    T out[block_keys];
+    for (std::size_t i = 0; i < block_keys; ++i)
+      out[i] = T(x.v[i]);
+    std::memcpy(p, out, sizeof out);
   }
 
   static int fold(const ValueScales& scales, const float* x, words (&folded)[1]) {
