@@ -1,12 +1,13 @@
 // ComputeLibrary with this repository's patches: node tools/acl/main.mjs --help
 import os from 'node:os'
 import path from 'node:path'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { build } from './build.mjs'
 import { info, toolchainsHere } from './info.mjs'
 import { end, interruptedBy, stopCleanly } from './interrupt.mjs'
 import { layoutOf } from './layout.mjs'
 import { readLock } from './lock.mjs'
+import { guardOutputStreams } from './output-streams.mjs'
 import { messageOf, Problem } from './problem.mjs'
 import { refresh } from './refresh.mjs'
 import { readSeries } from './series.mjs'
@@ -38,7 +39,7 @@ const program = new Command('node tools/acl/main.mjs')
     new Option('--root <directory>', 'the checkout').default(path.resolve(import.meta.dirname, '../..')).hideHelp(),
   )
   .configureHelp({ sortSubcommands: false })
-  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+  .exitOverride()
 
 /** What every command starts from. */
 async function start() {
@@ -136,11 +137,16 @@ program
   })
 
 stopCleanly()
+guardOutputStreams()
 try {
   await program.parseAsync()
 } catch (error) {
   const signal = interruptedBy()
   if (signal) end(signal)
-  say(messageOf(error))
-  process.exitCode = error instanceof Problem ? error.exitCode : 1
+  // Of a wrong command line, help and version, Commander has said everything.
+  if (error instanceof CommanderError) process.exitCode ||= error.exitCode === 0 ? 0 : 2
+  else {
+    say(messageOf(error))
+    process.exitCode = error instanceof Problem ? error.exitCode : 1
+  }
 }

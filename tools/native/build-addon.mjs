@@ -8,6 +8,7 @@ import { $, fs } from 'zx'
 import { requireZig } from '../acl/preflight.mjs'
 import { findToolchain } from '../qemu/toolchain.mjs'
 import { requireCrossCompiler } from './cross-compiler.mjs'
+import { exclusively } from './exclusive.mjs'
 import { readLinkedLibraries } from './linked-libraries.mjs'
 import { cmakeEnvironment, missingTools } from './preflight.mjs'
 import { buildFor } from './targets.mjs'
@@ -28,11 +29,28 @@ export async function toolchainDefinitions({ toolchain, zig, system }) {
 }
 
 /**
- * Builds into packages/acl/DIRECTORY/Release: `intattn.node`, an `intattn_acl-CPU.node` for each ComputeLibrary that is there, and
- * `addons.json`, from which the API chooses.
+ * Builds, when no other process builds in this checkout, into packages/acl/DIRECTORY/Release: `intattn.node`, an
+ * `intattn_acl-CPU.node` for each ComputeLibrary that is there, and `addons.json`, from which the API chooses.
  * @param {import('./targets.mjs').Build} build
  */
-export async function buildAddon(build) {
+export const buildAddon = (build) =>
+  exclusively(async ({ waitedSince, alsoOf }) => {
+    // Of the same inputs, as Nx knows: built by whoever was waited for, and perhaps in use by now.
+    const stamp = path.join(addonPackage, build.directory, 'built.json')
+    const inputs = process.env.NX_TASK_HASH
+    if (waitedSince !== undefined && inputs !== undefined) {
+      const stats = await fs.stat(stamp).catch(() => undefined)
+      if (stats && stats.mtimeMs >= waitedSince && (await fs.readJson(stamp)).inputs === inputs) return
+    }
+    await buildAnew(build, alsoOf)
+    await fs.writeJson(stamp, { inputs })
+  })
+
+/**
+ * @param {import('./targets.mjs').Build} build
+ * @param {(program: number) => void} started is told the processes that may outlive this one
+ */
+async function buildAnew(build, started) {
   const missing = await missingTools()
   if (missing.length)
     throw new Error(
@@ -53,8 +71,10 @@ export async function buildAddon(build) {
   await fs.remove(path.join(addonPackage, build.directory, 'CMakeCache.txt'))
   const env = await cmakeEnvironment()
   for (const step of ['configure', 'build']) {
-    const done = await $({ nothrow: true, quiet: true, cwd: addonPackage, env })`
+    const running = $({ nothrow: true, quiet: true, cwd: addonPackage, env })`
       node ${cmakeJs} ${step} --parallel 2 --out ${build.directory} ${flags}`
+    if (running.pid) started(running.pid)
+    const done = await running
     if (done.exitCode !== 0) throw new Error(done.text())
   }
   await fs.writeJson(path.join(release, 'addons.json'), await describe(build, libraries), { spaces: 2 })

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { $, fs } from 'zx'
 import { toolchainDefinitions } from './build-addon.mjs'
+import { exclusively } from './exclusive.mjs'
 import { cmakeEnvironment, missingTools } from './preflight.mjs'
 import { buildFor } from './targets.mjs'
 
@@ -28,10 +29,12 @@ export async function buildKernels(target) {
     if (done.exitCode !== 0) throw new Error(done.text())
   }
   const quiet = $({ nothrow: true, quiet: true, env: await cmakeEnvironment() })
-  await fs.remove(prefix)
-  await run(quiet`cmake -S ${source} -B ${build} -Wno-dev ${flags}`)
-  await run(quiet`cmake --build ${build} --parallel 2`)
-  await run(quiet`cmake --install ${build} --prefix ${prefix}`)
+  await exclusively(async () => {
+    await fs.remove(prefix)
+    await run(quiet`cmake -S ${source} -B ${build} -Wno-dev ${flags}`)
+    await run(quiet`cmake --build ${build} --parallel 2`)
+    await run(quiet`cmake --install ${build} --prefix ${prefix}`)
+  })
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href)

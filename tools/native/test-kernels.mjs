@@ -3,6 +3,7 @@
 import { $, which } from 'zx'
 import { cpus, sysroot } from '../qemu/cpu.mjs'
 import { findToolchain } from '../qemu/toolchain.mjs'
+import { exclusively } from './exclusive.mjs'
 import { cmakeEnvironment, missingTools } from './preflight.mjs'
 import { buildFor } from './targets.mjs'
 
@@ -44,25 +45,8 @@ async function emulated(cpu) {
 async function test(variant, { directory, sanitize, definitions, missing, env }) {
   if (missing) return skip(variant, missing.join('\n'))
   const build = `${source}/build/${directory}`
-  const configured = await $({
-    nothrow: true,
-    env: await cmakeEnvironment(),
-  })`cmake -S ${source} -B ${build} -Wno-dev -DCMAKE_BUILD_TYPE=Release -DINTATTN_BUILD_TESTS=ON ${definitions}`
-  if (configured.exitCode !== 0) {
-    if (/googletest/i.test(configured.text()))
-      return skip(
-        variant,
-        'GoogleTest is neither installed nor can it be downloaded.\n  get it: apt install libgtest-dev, brew install googletest',
-        configured.text(),
-      )
-    fail(configured.text())
-  }
-  const built = await $({ nothrow: true, env })`cmake --build ${build} --parallel 2`
-  if (built.exitCode !== 0) {
-    if (sanitize && /cannot find.*(asan|ubsan|tsan)|clang_rt/i.test(built.text()))
-      return skip(variant, `this compiler has no run-time library for -fsanitize=${sanitize}.`, built.text())
-    fail(built.text())
-  }
+  const why = await exclusively(() => compile(build, { sanitize, definitions, env }))
+  if (why) return skip(variant, why.reason, why.text)
   console.log(`native kernel tests, ${variant}`)
   const tested = await $({
     nothrow: true,
@@ -70,6 +54,28 @@ async function test(variant, { directory, sanitize, definitions, missing, env })
     env,
   })`ctest --test-dir ${build} --parallel 2 --output-on-failure --no-tests=error`
   if (tested.exitCode !== 0) process.exit(1)
+}
+
+/** @returns why that cannot be done here; undefined: it is done */
+async function compile(build, { sanitize, definitions, env }) {
+  const configured = await $({
+    nothrow: true,
+    env: await cmakeEnvironment(),
+  })`cmake -S ${source} -B ${build} -Wno-dev -DCMAKE_BUILD_TYPE=Release -DINTATTN_BUILD_TESTS=ON ${definitions}`
+  if (configured.exitCode !== 0) {
+    const text = configured.text()
+    if (!/googletest/i.test(text)) fail(text)
+    return {
+      reason:
+        'GoogleTest is neither installed nor can it be downloaded.\n  get it: apt install libgtest-dev, brew install googletest',
+      text,
+    }
+  }
+  const built = await $({ nothrow: true, env })`cmake --build ${build} --parallel 2`
+  if (built.exitCode === 0) return undefined
+  const text = built.text()
+  if (!sanitize || !/cannot find.*(asan|ubsan|tsan)|clang_rt/i.test(text)) fail(text)
+  return { reason: `this compiler has no run-time library for -fsanitize=${sanitize}.`, text }
 }
 
 function skip(variant, reason, text = '') {

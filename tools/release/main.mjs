@@ -1,7 +1,8 @@
 // What users download: node tools/release/main.mjs --help
 import path from 'node:path'
-import { Command, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { fs } from 'zx'
+import { guardOutputStreams } from '../acl/output-streams.mjs'
 import { messageOf, Problem } from '../acl/problem.mjs'
 import { checkAddons } from './pack/addons.mjs'
 import { collect } from './pack/collect.mjs'
@@ -18,7 +19,7 @@ const directory = new Option('--directory <directory>', 'where everything is put
 const program = new Command('node tools/release/main.mjs')
   .description('What users download: npm packages and C++ tarballs, packed, verified, published.')
   .configureHelp({ sortSubcommands: false })
-  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+  .exitOverride()
 
 const platformList = (what, can) =>
   new Option('--platform <list>', `of ${Object.keys(platforms).join(', ')}; default: what can be ${what} here`)
@@ -72,9 +73,14 @@ program
   .addOption(directory)
   .action((options) => publish({ ...options, changelog: 'CHANGELOG.md', say }))
 
+guardOutputStreams()
 try {
   await program.parseAsync()
 } catch (error) {
-  say(messageOf(error))
-  process.exitCode = error instanceof Problem ? error.exitCode : 1
+  // Of a wrong command line, help and version, Commander has said everything.
+  if (error instanceof CommanderError) process.exitCode ||= error.exitCode === 0 ? 0 : 2
+  else {
+    say(messageOf(error))
+    process.exitCode = error instanceof Problem ? error.exitCode : 1
+  }
 }

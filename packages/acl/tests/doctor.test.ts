@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type DoctorReport, engines } from '../src/index.js'
@@ -101,6 +102,43 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
     for (const part of ['not installed', 'Default: none', 'What to do:', ...report.remedies])
       expect(text).toContain(part)
   })
+
+  test('shows no terminal what commands it or turns text around, in the JSON too', () => {
+    const env = { INTATTN_ADDONS: join(created().root, 'no\u202e\x1b[2J\x9b\u2028\u{e0041}where') }
+    const { stdout } = project!.doctor(['doctor', '--json', ...patient], { env })
+    expect(stdout).not.toMatch(/[^\P{C}\n]|[\p{Zl}\p{Zp}]/u)
+    expect((JSON.parse(stdout) as DoctorReport).environment.INTATTN_ADDONS).toBe(env.INTATTN_ADDONS)
+    readable(project!, { env })
+  })
+
+  test.skipIf(!existsSync('/dev/full')).each([[['doctor']], [['doctor', '--json']], [['--help']], [['--version']]])(
+    'says in one line that stdout cannot be written: %j',
+    (args) => {
+      const project = created()
+      project.platformPackage()
+      const full = openSync('/dev/full', 'w')
+      const answer = project.doctor(args, { streams: [full] })
+      closeSync(full)
+      expect(answer).toMatchObject({ status: 1, stderr: 'intattn: cannot write to stdout (ENOSPC)\n' })
+    },
+  )
+
+  test.skipIf(!existsSync('/dev/full'))('tells by its exit code alone where stderr cannot be written', () => {
+    const full = openSync('/dev/full', 'w')
+    const { status, signal } = created().doctor(['--frobnicate'], { streams: ['pipe', full] })
+    closeSync(full)
+    expect({ status, signal }).toEqual({ status: 2, signal: null })
+  })
+
+  test.skipIf(process.platform === 'win32').each(['--help', '--version'])(
+    '%s ends quietly when nobody reads',
+    (flag) => {
+      const command = '{ sleep 0.3; "$0" "$@"; echo "code $?" >&2; } | true'
+      const program = join(created().package, 'dist/doctor/main.js')
+      const { stderr } = spawnSync('sh', ['-c', command, process.execPath, program, flag], { encoding: 'utf8' })
+      expect(stderr).toBe('code 0\n')
+    },
+  )
 
   test('looks nowhere else than where INTATTN_ADDONS says', () => {
     const project = created()

@@ -1,7 +1,15 @@
-import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { float32Values, readSafetensors, type Safetensors, SafetensorsError } from './safetensors.js'
+import { quoted } from './printable.js'
+import { type ByteSource, withFile } from './random-access-file.js'
+import {
+  type FloatTensor,
+  float32Values,
+  floatTensor,
+  readSafetensors,
+  type Safetensors,
+  SafetensorsError,
+} from './safetensors.js'
 import { UsageError } from './usage-error.js'
 
 /** What an attention problem is made of, apart from its numbers. */
@@ -29,24 +37,40 @@ export interface Input extends Shape {
 /** The input without flags: one layer of a real language model on real text; see data/README.md. */
 export const bundledInput = fileURLToPath(new URL('../data/smollm2-135m-layer14.safetensors', import.meta.url))
 
+/** Bounds of the API's option `softmaxScale`. */
+const MIN_SOFTMAX_SCALE = 1e-30
+const MAX_SOFTMAX_SCALE = 1e30
+
 function tensor(file: Safetensors, name: string) {
-  const stored = file.tensors.get(name)
-  if (!stored) throw new SafetensorsError(`there is no tensor "${name}"`)
+  const stored = floatTensor(file, name)
   if (stored.shape.length !== 4 || stored.shape.includes(0)) {
-    throw new SafetensorsError(`tensor "${name}" is [${stored.shape.join(', ')}], not [batch, heads, length, headDim]`)
+    const dims = stored.shape.length > 8 ? `${stored.shape.length} dims` : stored.shape.join(', ')
+    throw new SafetensorsError(`tensor "${name}" is [${dims}], not [batch, heads, length, headDim]`)
   }
   const [batch, heads, length, headDim] = stored.shape as [number, number, number, number]
-  const data = float32Values(stored)
-  const offender = data.findIndex((x) => !Number.isFinite(x))
-  if (offender >= 0) throw new SafetensorsError(`tensor "${name}" holds ${data[offender]} at element ${offender}`)
-  return { batch, heads, length, headDim, data }
+  return { batch, heads, length, headDim, stored }
 }
 
-function parseInput(bytes: Uint8Array, source: string): Input {
-  const file = readSafetensors(bytes)
-  const query = tensor(file, 'query')
-  const key = tensor(file, 'key')
-  const value = tensor(file, 'value')
+function finiteValues(file: ByteSource, stored: FloatTensor): Float32Array {
+  const data = float32Values(file, stored)
+  const offender = data.findIndex((x) => !Number.isFinite(x))
+  if (offender < 0) return data
+  throw new SafetensorsError(`tensor "${stored.name}" holds ${data[offender]} at element ${offender}`)
+}
+
+function softmaxScaleOf(text: string | undefined, headDim: number): number {
+  if (text === undefined) return 1 / Math.sqrt(headDim)
+  const scale = /^(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
+  if (scale >= MIN_SOFTMAX_SCALE && scale <= MAX_SOFTMAX_SCALE) return scale
+  const range = `a decimal number ${MIN_SOFTMAX_SCALE} … ${MAX_SOFTMAX_SCALE}`
+  throw new SafetensorsError(`metadata softmax_scale is ${quoted(text)}, not ${range}`)
+}
+
+function readInput(file: ByteSource, source: string, requireMemory: (bytes: number) => void): Input {
+  const header = readSafetensors(file)
+  const query = tensor(header, 'query')
+  const key = tensor(header, 'key')
+  const value = tensor(header, 'value')
   for (const property of ['batch', 'heads', 'length', 'headDim'] as const) {
     if (key[property] !== value[property]) {
       throw new SafetensorsError(`key and value differ in ${property}: ${key[property]} and ${value[property]}`)
@@ -60,15 +84,13 @@ function parseInput(bytes: Uint8Array, source: string): Input {
   if (query.heads % key.heads !== 0) {
     throw new SafetensorsError(`${query.heads} query heads are not a multiple of ${key.heads} key heads`)
   }
-  const causal = file.metadata.get('causal') ?? 'false'
+  const causal = header.metadata.get('causal') ?? 'false'
   if (causal !== 'true' && causal !== 'false') {
-    throw new SafetensorsError(`metadata causal is ${JSON.stringify(causal)}, neither "true" nor "false"`)
+    throw new SafetensorsError(`metadata causal is ${quoted(causal)}, neither "true" nor "false"`)
   }
-  const scaleText = file.metadata.get('softmax_scale')
-  const softmaxScale = scaleText === undefined ? 1 / Math.sqrt(query.headDim) : Number(scaleText)
-  if (!(softmaxScale > 0 && softmaxScale < Number.POSITIVE_INFINITY)) {
-    throw new SafetensorsError(`metadata softmax_scale is ${JSON.stringify(scaleText)}, not a positive number`)
-  }
+  const softmaxScale = softmaxScaleOf(header.metadata.get('softmax_scale'), query.headDim)
+  // Query, key, value and output in float32, the exact output in float64.
+  requireMemory(16 * query.stored.count + 8 * key.stored.count)
   return {
     source,
     batch: query.batch,
@@ -79,24 +101,28 @@ function parseInput(bytes: Uint8Array, source: string): Input {
     headDim: query.headDim,
     causal: causal === 'true',
     softmaxScale,
-    query: query.data,
-    key: key.data,
-    value: value.data,
+    query: finiteValues(file, query.stored),
+    key: finiteValues(file, key.stored),
+    value: finiteValues(file, value.stored),
   }
 }
 
 /**
- * Reads `query`, `key` and `value` from a safetensors file. Metadata `causal` ("true" or "false", default "false") and
- * `softmax_scale` (default 1 / sqrt(headDim)) describe the model's own attention.
+ * Reads `query`, `key` and `value` from a safetensors file of any size and with whatever else in it. Metadata `causal` ("true" or
+ * "false", default "false") and `softmax_scale` (decimal, 1e-30 … 1e30, default 1 / sqrt(headDim)) describe the model's own attention.
  *
+ * @param requireMemory throws when that many bytes are too many; called before the tensors are read
  * @throws UsageError when the file cannot be read or does not hold that
  */
-export function loadInput(path: string): Input {
+export function loadInput(path: string, requireMemory: (bytes: number) => void = () => {}): Input {
   try {
-    return parseInput(readFileSync(path), basename(path))
+    return withFile(path, (file) => readInput(file, basename(path), requireMemory))
   } catch (error) {
     if (error instanceof SafetensorsError) {
       throw new UsageError('--input', 'a safetensors file with query, key and value', `'${path}': ${error.message}`)
+    }
+    if (error instanceof RangeError) {
+      throw new UsageError('--input', 'tensors that fit in memory', `'${path}': ${error.message}`)
     }
     const { code } = error as NodeJS.ErrnoException
     if (code === undefined) throw error

@@ -3,10 +3,13 @@ import { type ErrorCode, IntAttnError } from '@intattn/acl'
 import { bench } from './bench.js'
 import { parseFlags } from './cli.js'
 import { describeMachine } from './machine.js'
+import { guardOutputStreams } from './output-streams.js'
+import { printable, printableLines } from './printable.js'
 import { createProgress } from './progress.js'
-import { checkWritable, formatJson, writeWhole } from './report/json.js'
+import { formatJson } from './report/json.js'
 import { formatOverview } from './report/overview.js'
 import { formatMachine, formatNotes, formatTable } from './report/table.js'
+import { openResultFile } from './result-file.js'
 import { UsageError } from './usage-error.js'
 
 /** The flag that sets an option of the API. */
@@ -16,6 +19,7 @@ const FLAG_OF: Readonly<Record<string, string>> = {
   kvHeads: '--kv-heads',
   headDim: '--d',
   threads: '--threads',
+  softmaxScale: '--input',
   engine: '--engine',
   isa: '--isa',
   preset: '--preset',
@@ -38,32 +42,37 @@ const progress = createProgress()
 
 function fail(message: string, exitCode: number): void {
   progress.stop()
-  process.stderr.write(`intattn-bench: ${message.replaceAll(/\s*\n\s*/g, ' ')}\n`)
+  process.stderr.write(`intattn-bench: ${printable(message.replaceAll(/\s*\n\s*/g, ' '))}\n`)
   process.exitCode = exitCode
 }
 
 async function main(): Promise<void> {
+  let isStdoutOpen = true
+  /** Whether a file waits for results, whatever becomes of stdout. */
+  let hasFile = false
+  guardOutputStreams({
+    onClosed() {
+      isStdoutOpen = false
+      if (hasFile) return
+      progress.stop()
+      process.exit()
+    },
+    onError(message) {
+      isStdoutOpen = false
+      fail(message, 1)
+      if (!hasFile) process.exit()
+    },
+  })
   const options = parseFlags(process.argv.slice(2))
   if (!options) return
   const { json } = options
-  let isStdoutOpen = true
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    isStdoutOpen = false
-    if (error.code === 'EPIPE') {
-      // Nobody reads on; a file may still be waited for.
-      if (json !== undefined && json !== '-') return
-      progress.stop()
-    } else {
-      fail(`cannot write to stdout (${error.code ?? error.message})`, 1)
-    }
-    process.exit()
-  })
-  if (json !== undefined && json !== '-') checkWritable(json)
+  const file = json === undefined || json === '-' ? undefined : openResultFile(json)
+  hasFile = file !== undefined
   const machine = describeMachine()
   // With JSON on stdout, the table goes to a person at the terminal, if there is one.
   const print = (text: string) => {
     const [stream, isRead] = json === '-' ? [process.stderr, process.stderr.isTTY] : [process.stdout, isStdoutOpen]
-    if (isRead) stream.write(`${text}\n`)
+    if (isRead) stream.write(`${printableLines(text)}\n`)
   }
   const { callOverheadUs, tables } = await bench(options, progress, {
     onStart: () => print(formatMachine(machine)),
@@ -73,8 +82,13 @@ async function main(): Promise<void> {
   print(formatNotes(callOverheadUs, tables).trimEnd())
   if (json === undefined) return
   const text = formatJson(machine, callOverheadUs, tables)
-  if (json === '-') process.stdout.write(text)
-  else writeWhole(json, text)
+  try {
+    if (file) file.write(text)
+    else process.stdout.write(text)
+  } catch (error) {
+    fail(`${(error as Error).message}; the results go to stdout`, 1)
+    process.stdout.write(text)
+  }
 }
 
 function usageErrorOf(error: unknown): UsageError | undefined {

@@ -34,7 +34,7 @@ function synthetic(options: Options): Source[] {
 }
 
 function fromFile(options: Options, path: string): Source[] {
-  const input = loadInput(path)
+  const input = loadInput(path, (bytes) => requireMemory('--input', 'tensors', bytes))
   const { heads = input.heads, kvHeads = input.kvHeads, headDims = [input.headDim], causal = input.causal } = options
   const expect = (flag: string, own: number, asked: number) => {
     if (asked !== own) throw new UsageError(flag, `${own}, as in the input`, `${asked}`)

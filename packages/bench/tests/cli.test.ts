@@ -1,8 +1,10 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import {
   closeSync,
   constants,
+  copyFileSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -10,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -40,8 +43,9 @@ interface Settings {
   node?: string[]
   /** Called with everything on stdout so far, whenever there is more. */
   onOutput?: (stdout: string, interrupt: () => void) => void
-  /** File descriptor to write to. */
+  /** File descriptors to write to. */
   stdout?: number
+  stderr?: number
   /** Read the first piece of stdout only, like `head`. */
   hangUp?: boolean
 }
@@ -52,7 +56,7 @@ function bench(flags: string[], settings: Settings = {}): Promise<Ended> {
   const child = spawn(process.execPath, [...node, main, ...flags], {
     env: { ...inherited, ...environment },
     cwd: folder,
-    stdio: ['ignore', settings.stdout ?? 'pipe', 'pipe'],
+    stdio: ['ignore', settings.stdout ?? 'pipe', settings.stderr ?? 'pipe'],
   })
   let stdout = ''
   let stderr = ''
@@ -61,7 +65,7 @@ function bench(flags: string[], settings: Settings = {}): Promise<Ended> {
     if (hangUp) child.stdout?.destroy()
     onOutput?.(stdout, () => child.kill('SIGINT'))
   })
-  child.stderr!.on('data', (chunk) => {
+  child.stderr?.on('data', (chunk) => {
     stderr += chunk
   })
   return new Promise((resolve, reject) => {
@@ -82,6 +86,10 @@ beforeAll(() => {
   write(
     'sound.safetensors',
     safetensorsFile({ query: tensor(4), key: tensor(2), value: tensor(2) }, { causal: 'true' }),
+  )
+  write(
+    'scale.safetensors',
+    safetensorsFile({ query: tensor(4), key: tensor(2), value: tensor(2) }, { softmax_scale: '1e31' }),
   )
   write('short-query.safetensors', safetensorsFile({ query: tensor(2, 5), key: tensor(2), value: tensor(2) }))
   write('broken.safetensors', safetensorsFile({ query: tensor(4), key: tensor(3), value: tensor(3) }))
@@ -242,6 +250,40 @@ describe('results', () => {
     expect(results.length).toBe(5)
   })
 
+  it.skipIf(process.platform === 'win32')('keeps mode and hard links of a file whose results it replaces', async () => {
+    mkdirSync(join(folder, 'kept'))
+    const path = join(folder, 'kept/result.json')
+    writeFileSync(path, 'x'.repeat(1e6), { mode: 0o604 })
+    linkSync(path, join(folder, 'kept/linked.json'))
+    expect(await bench([...small, '--json', path])).toMatchObject({ code: 0, stderr: '' })
+    expect(statSync(path).mode & 0o777).toBe(0o604)
+    expect(JSON.parse(readFileSync(join(folder, 'kept/linked.json'), 'utf8')).results.length).toBe(5)
+    expect(readdirSync(join(folder, 'kept'))).toEqual(['linked.json', 'result.json'])
+  })
+
+  it('writes JSON into a file with as long a name as there can be', async () => {
+    const name = `${'n'.repeat(250)}.json`
+    expect(await bench([...small, '--json', name])).toMatchObject({ code: 0, stderr: '' })
+    expect(JSON.parse(readFileSync(join(folder, name), 'utf8')).results.length).toBe(5)
+  })
+
+  it('leaves an existing file alone where nothing is measured', async () => {
+    writeFileSync(join(folder, 'old.json'), 'old')
+    expect(await bench(['--input', 'absent', '--json', 'old.json'])).toMatchObject({ code: 2 })
+    expect(readFileSync(join(folder, 'old.json'), 'utf8')).toBe('old')
+    expect(await bench(['--input', 'absent', '--json', 'new.json'])).toMatchObject({ code: 2 })
+    expect(existsSync(join(folder, 'new.json'))).toBe(false)
+  })
+
+  it.skipIf(!existsSync('/dev/full'))('prints the results that it cannot write, and says so', async () => {
+    const { code, stdout, stderr } = await bench([...small, '--json', '/dev/full'])
+    expect(code).toBe(1)
+    expect(stderr).toBe("intattn-bench: cannot write '/dev/full' (ENOSPC); the results go to stdout\n")
+    const [table, json] = stdout.split(/(?=^\{)/m)
+    expect(table).toContain('median ms')
+    expect(JSON.parse(json!).results.length).toBe(5)
+  })
+
   it.skipIf(process.platform === 'win32')('writes JSON through a symbolic link', async () => {
     mkdirSync(join(folder, 'links'))
     writeFileSync(join(folder, 'links/target.json'), 'before')
@@ -286,12 +328,42 @@ describe('results', () => {
     expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
   })
 
-  it.skipIf(!existsSync('/dev/full'))('says in one line that stdout cannot be written', async () => {
+  it.skipIf(!existsSync('/dev/full')).each([[small], [['--help']], [['--version']], [[...small, '--json', '-']]])(
+    'says in one line that stdout cannot be written: %j',
+    async (flags) => {
+      const stdout = openSync('/dev/full', 'w')
+      const { code, stderr } = await bench(flags, { stdout })
+      closeSync(stdout)
+      expect({ code, stderr }).toEqual({ code: 1, stderr: 'intattn-bench: cannot write to stdout (ENOSPC)\n' })
+    },
+  )
+
+  it.skipIf(!existsSync('/dev/full'))('finishes the JSON file when stdout cannot be written', async () => {
     const stdout = openSync('/dev/full', 'w')
-    const { code, stderr } = await bench(small, { stdout })
+    const { code, stderr } = await bench([...small, '--json', 'beside.json'], { stdout })
     closeSync(stdout)
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'intattn-bench: cannot write to stdout (ENOSPC)\n' })
+    expect(JSON.parse(readFileSync(join(folder, 'beside.json'), 'utf8')).results.length).toBe(5)
   })
+
+  it.skipIf(!existsSync('/dev/full'))(
+    'measures where stderr cannot be written, and tells by its exit code',
+    async () => {
+      const stderr = openSync('/dev/full', 'w')
+      expect(await bench(small, { stderr })).toMatchObject({ code: 0, stdout: expect.stringContaining('median ms') })
+      expect(await bench(['--L', '0'], { stderr })).toMatchObject({ code: 2, signal: null })
+      closeSync(stderr)
+    },
+  )
+
+  it.skipIf(process.platform === 'win32').each(['--help', '--version'])(
+    '%s ends quietly when nobody reads at all',
+    async (flag) => {
+      const command = '{ sleep 0.3; "$0" "$@"; echo "code $?" >&2; } | true'
+      const { stdout, stderr } = spawnSync('sh', ['-c', command, process.execPath, main, flag], { encoding: 'utf8' })
+      expect({ stdout, stderr }).toEqual({ stdout: '', stderr: 'code 0\n' })
+    },
+  )
 
   it('measures every length and head dim, one table each', async () => {
     const { stdout } = await bench([...small, '--L', '8,16', '--d', '4,6', '--pipe', '0,3', '--preset', 'precise'])
@@ -343,6 +415,22 @@ describe('results', () => {
     expect(short).toMatchObject({ L: 12, queryLength: 5, causal: true })
     expect(short.accuracy.relL2).toBeLessThan(1e-6)
   })
+
+  it.skipIf(process.platform === 'win32')(
+    'shows no name of a file raw, neither in the table nor in the JSON',
+    async () => {
+      const name = 'a\u202e\x1b[2J\x9b\u2028\nb.safetensors'
+      copyFileSync(join(folder, 'sound.safetensors'), join(folder, name))
+      const flags = ['--engine', 'reference', '--pipe', '0', '--runs', '1', '--warmup', '0', '--input', name]
+      const table = await bench(flags)
+      const json = await bench([...flags, '--json', '-'])
+      for (const text of [table, json].map(({ stdout }) => stdout))
+        expect(text).not.toMatch(/[^\P{C}\n]|[\u2028\u2029]/u)
+      expect(table.stdout).toContain('; a\\u{202e}\\u{1b}[2J\\u{9b}\\u{2028}\\u{a}b.safetensors; ')
+      expect(JSON.parse(json.stdout).results[0].input).toBe(name)
+      rmSync(join(folder, name))
+    },
+  )
 
   it.each(['flat', 'peaky', 'sink'])('makes the synthetic input %s', async (kind) => {
     const { code, stdout } = await bench([...small, '--synthetic', kind, '--seed', '9'])
@@ -498,6 +586,14 @@ describe('errors', () => {
     [['--input', 'short-query.safetensors', '--L', '4'], /^argument --L: expected no length/],
     [['--input', 'sound.safetensors', '--synthetic', 'flat'], /^argument --synthetic: expected no --input/],
     [['--json', 'nowhere/result.json'], /^argument --json: .*'nowhere\/result.json' \(ENOENT\)/],
+    [['--json', ''], /^argument --json: expected a file that can be written, received '' \(ENOENT\)/],
+    [['--json', 'n'.repeat(256)], /^argument --json: .*\(ENAMETOOLONG\)/],
+    [['--json', 'directory/'], /^argument --json: .*'directory\/' \(EISDIR\)/],
+    [['--input', 'scale.safetensors'], /^argument --input: .*softmax_scale is "1e31", not a decimal number/],
+    [
+      ['--input', 'a\x1b[2J\u202eb\n\x9bc'],
+      /^argument --input: .* received 'a\\u\{1b\}\[2J\\u\{202e\}b \\u\{9b\}c' \(ENOENT\)/,
+    ],
     [['--json', 'directory'], /^argument --json: .*'directory' \(EISDIR\)/],
     [['--json', 'sound.safetensors/result.json'], /^argument --json: .*\(ENOTDIR\)/],
     [

@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bundledInput, firstTokens, loadInput, type Shape, usefulMacs, visibleKeys } from '../src/input.js'
 import { UsageError } from '../src/usage-error.js'
-import { float32Tensor, safetensorsFile, type TensorSpec } from './safetensors-file.js'
+import { fileOf, float32Tensor, safetensorsFile, type TensorSpec } from './safetensors-file.js'
 
 let folder: string
 beforeAll(() => {
@@ -49,7 +50,7 @@ describe('loadInput', () => {
       {},
       /3 query heads are not a multiple of 2/,
     ],
-    ['an integer dtype', { ...sound, key: { ...sound.key, dtype: 'I32' } }, {}, /dtype I32 is none of/],
+    ['an integer dtype', { ...sound, key: { ...sound.key, dtype: 'I32' } }, {}, /dtype "I32" is none of/],
     [
       'an infinity',
       { ...sound, key: float32Tensor([1, 2, 5, 2], (i) => 1 / (i - 3)) },
@@ -58,6 +59,10 @@ describe('loadInput', () => {
     ],
     ['another causal', sound, { causal: 'yes' }, /metadata causal is "yes"/],
     ['a scale of 0', sound, { softmax_scale: '0' }, /metadata softmax_scale is "0"/],
+    ['a hexadecimal scale', sound, { softmax_scale: '0x1' }, /metadata softmax_scale is "0x1"/],
+    ['an empty scale', sound, { softmax_scale: '' }, /metadata softmax_scale is ""/],
+    ['a scale below range', sound, { softmax_scale: '9e-31' }, /is "9e-31", not a decimal number 1e-30 … 1e\+30/],
+    ['a scale above range', sound, { softmax_scale: '1e31' }, /metadata softmax_scale is "1e31"/],
     ['a scale in words', sound, { softmax_scale: 'x' }, /metadata softmax_scale is "x"/],
   ])('refuses a file with %s', (_, tensors, metadata, message) => {
     const path = write(tensors, metadata)
@@ -65,9 +70,53 @@ describe('loadInput', () => {
     expect(() => loadInput(path)).toThrow(message)
   })
 
+  it.each([
+    ['.5', 0.5],
+    ['1e-30', 1e-30],
+    ['0.125', 0.125],
+    ['1E+30', 1e30],
+  ])('reads the scale %s', (text, scale) => {
+    expect(loadInput(write(sound, { softmax_scale: text })).softmaxScale).toBe(scale)
+  })
+
+  it('reads what it needs of a file over 4 GiB', () => {
+    const path = join(folder, 'huge.safetensors')
+    const gap = 5 * 2 ** 30
+    const data = Buffer.concat(Object.values(sound).map(({ bytes }) => bytes))
+    const header: Record<string, unknown> = { weights: { dtype: 'F4', shape: [gap], data_offsets: [0, gap] } }
+    let begin = gap
+    for (const [name, { dtype, shape, bytes }] of Object.entries(sound)) {
+      header[name] = { dtype, shape, data_offsets: [begin, begin + bytes.length] }
+      begin += bytes.length
+    }
+    const head = fileOf(header)
+    const file = openSync(path, 'w')
+    writeSync(file, head, 0, head.length, 0)
+    writeSync(file, data, 0, data.length, head.length + gap)
+    closeSync(file)
+    const { query, value } = loadInput(path)
+    expect([...query]).toEqual([...Array(24).keys()])
+    expect(value[19]).toBe(19)
+  })
+
+  it('asks for the memory before it reads the tensors', () => {
+    const path = write({ ...sound, query: float32Tensor([1, 4, 3, 2], () => Number.NaN) })
+    const refuse = (bytes: number) => {
+      throw new UsageError('--input', 'less', `${bytes}`)
+    }
+    expect(() => loadInput(path, refuse)).toThrow(`received ${16 * 24 + 8 * 20}`)
+  })
+
   it('refuses what cannot be read', () => {
     expect(() => loadInput(join(folder, 'absent'))).toThrow(/^argument --input: expected a readable file, .*ENOENT/)
     expect(() => loadInput(folder)).toThrow(/EISDIR/)
+    if (process.platform === 'win32') return
+    expect(() => loadInput('/dev/zero')).toThrow(
+      "expected a readable file, received '/dev/zero' (a device, not a file)",
+    )
+    const pipe = join(folder, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    expect(() => loadInput(pipe)).toThrow(/a pipe, not a file/)
   })
 })
 

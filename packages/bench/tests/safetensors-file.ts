@@ -1,3 +1,5 @@
+import type { ByteSource } from '../src/random-access-file.js'
+
 /** One tensor to be written. */
 export interface TensorSpec {
   dtype: string
@@ -28,4 +30,15 @@ export function safetensorsFile(tensors: Record<string, TensorSpec>, metadata?: 
 export function float32Tensor(shape: number[], at: (index: number) => number): TensorSpec {
   const data = Float32Array.from({ length: shape.reduce((product, length) => product * length, 1) }, (_, i) => at(i))
   return { dtype: 'F32', shape, bytes: new Uint8Array(data.buffer) }
+}
+
+/** A file in memory. */
+export function inMemory(file: Uint8Array): ByteSource {
+  return {
+    byteLength: file.byteLength,
+    read(into, position) {
+      if (position + into.byteLength > file.byteLength) throw new RangeError('read beyond the end')
+      into.set(file.subarray(position, position + into.byteLength))
+    },
+  }
 }

@@ -3,7 +3,8 @@ import { parseArgs } from 'node:util'
 import { firstLine, oneLine } from '../describe.js'
 import { installation } from '../installation.js'
 import { diagnose } from './diagnose.js'
-import { textOf } from './text.js'
+import { guardOutputStreams } from './output-streams.js'
+import { jsonOf, textOf } from './text.js'
 
 const help = `Usage: intattn doctor [--json] [--timeout <seconds>]
 
@@ -60,16 +61,15 @@ async function main(): Promise<number> {
     throw new UsageError(`expected the command doctor, received '${positionals.join(' ')}'`)
   }
   const report = await diagnose(1000 * secondsOf(values.timeout))
-  print(values.json ? `${JSON.stringify(report, null, 2)}\n` : textOf(report))
+  print(values.json ? jsonOf(report) : textOf(report))
   return report.default.works ? 0 : 1
 }
 
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error // nobody reads on
-})
-
+guardOutputStreams()
 try {
-  process.exitCode = await main()
+  const code = await main()
+  // Where stdout is lost, that is known already.
+  process.exitCode ||= code
 } catch (error) {
   if (!(error instanceof UsageError)) throw error
   process.stderr.write(`intattn: ${oneLine(error.message)}\n\n${help}`)

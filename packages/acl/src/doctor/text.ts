@@ -26,6 +26,15 @@ export function textOf(report: DoctorReport): string {
   return `${lines.join('\n')}\n`
 }
 
+/** The report for programs; what a terminal would obey, or turn around, in the names of others is escaped. */
+export function jsonOf(report: DoctorReport): string {
+  const escaped = (unit: string) => (unit === '\n' ? unit : `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  const text = JSON.stringify(report, null, 2).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (found) =>
+    found.split('').map(escaped).join(''),
+  )
+  return `${text}\n`
+}
+
 const placeLines = ({ place, path, reason, addons }: PlaceReport): string[] => [
   ...wrapped(`${place}: ${path}`, 4, '  '),
   ...(reason === undefined ? [] : wrapped(reason, 4)),

@@ -84,15 +84,21 @@ export class Project {
     return this.#node([this.write('program.mjs', code)], env, machine)
   }
 
-  doctor(args: readonly string[], { env = {}, machine = '' }: Circumstances = {}): Answer {
+  doctor(args: readonly string[], { env = {}, machine = '', streams = [] }: Circumstances = {}): Answer {
     const { bin } = JSON.parse(readFileSync(join(this.package, 'package.json'), 'utf8'))
-    return this.#node([join(this.package, bin.intattn), ...args], env, machine)
+    return this.#node([join(this.package, bin.intattn), ...args], env, machine, streams)
   }
 
-  #node(args: readonly string[], env: NodeJS.ProcessEnv, machine: string): Answer {
+  #node(
+    args: readonly string[],
+    env: NodeJS.ProcessEnv,
+    machine: string,
+    [out = 'pipe', errors = 'pipe']: Streams = [],
+  ): Answer {
     const preload = `--require=${this.write('machine.cjs', machine)}`
     const { status, signal, stdout, stderr } = spawnSync(process.execPath, [...this.#flags, preload, ...args], {
       cwd: this.root,
+      stdio: ['pipe', out, errors],
       encoding: 'utf8',
       env: { ...withoutVariables, ...env },
       timeout: 280_000,
@@ -102,9 +108,13 @@ export class Project {
   }
 }
 
+/** Where stdout and stderr go: a file descriptor, or to the answer. */
+type Streams = readonly [stdout?: number | 'pipe', stderr?: number | 'pipe']
+
 export interface Circumstances {
   env?: NodeJS.ProcessEnv
   machine?: string
+  streams?: Streams
 }
 
 /** Both colour variables together make Node.js print a warning. */

@@ -1,5 +1,6 @@
 import type { CallOverhead } from '../call-overhead.js'
 import type { Machine } from '../machine.js'
+import { printable } from '../printable.js'
 import { type PeerResult, type Problem, type Result, ratioToPeer, type TableResult } from '../results.js'
 import { extremes, MIN_SAMPLES_FOR_P95, medianOf } from '../statistics.js'
 import { milliseconds, NONE, newTable, ratio } from './layout.js'
@@ -22,7 +23,7 @@ function problemTitle({ L, queryLength, d, heads, kvHeads, batch, causal, input,
   const queries = queryLength === L ? '' : `, ${queryLength} queries`
   const items = batch === 1 ? '' : `, batch ${batch}`
   const mask = causal ? ', causal' : ''
-  return `L ${L}${queries}, d ${d}, heads ${heads}, kvHeads ${kvHeads}${items}${mask}; ${input}; ${inputType} in`
+  return `L ${L}${queries}, d ${d}, heads ${heads}, kvHeads ${kvHeads}${items}${mask}; ${printable(input)}; ${inputType} in`
 }
 
 /** The first lines: what the numbers depend on. */

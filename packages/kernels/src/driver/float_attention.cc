@@ -1,5 +1,7 @@
 #include "driver/float_attention.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -15,13 +17,17 @@ struct FloatAttention::Run : TiledRun<Run> {
         storage(owner.storage_), scale(float(problem.softmax_scale)),
         limit_bits(
             bits_of_float(options.pipeline == Pipeline::fp16 ? float16_limit : std::numeric_limits<float>::infinity())),
+        product_limit(std::numeric_limits<float>::max() / 2 /
+                      (double(problem.dim) * std::max(1.0, problem.softmax_scale))),
         // Off powers of two, so that the rows of a strip do not compete for the same cache sets.
         score_stride(padded_keys + 32) {}
 
   const FloatKernels& storage;
   const float scale;
   const std::uint32_t limit_bits;
+  const double product_limit; ///< of largest |query| times largest |key|: below it no score overflows
   const std::size_t score_stride;
+  std::atomic<std::uint32_t> key_bits{0}; ///< of the largest |key| so far
 
   struct Scratch {
     float* floats;         // [max(key_tile, rows)][dim]
@@ -33,6 +39,7 @@ struct FloatAttention::Run : TiledRun<Run> {
     float* factor;         // [rows]
     float* accumulators;   // [rows][padded_dim]
     float* output;         // [padded_dim]
+    double* wide_sums;     // [dim]
   };
 
   std::size_t place_shared(unsigned char* base) {
@@ -54,17 +61,30 @@ struct FloatAttention::Run : TiledRun<Run> {
     s.factor = layout.take<float>(rows);
     s.accumulators = layout.take<float>(rows * padded_dim);
     s.output = layout.take<float>(padded_dim);
+    s.wide_sums = layout.take<double>(storage.element_bytes == sizeof(float) ? problem.dim : 0);
     if (used)
       *used = layout.used();
     return s;
   }
 
-  const float* checked_rows(const Input& input, std::size_t first_element, std::size_t count, float* scratch,
-                            Status failed) {
+  struct CheckedRows {
+    const float* x;
+    std::uint32_t max_abs_bits;
+  };
+
+  CheckedRows checked_rows(const Input& input, std::size_t first_element, std::size_t count, float* scratch,
+                           Status failed) {
     const float* x = float_rows(kernels, input, first_element, count, scratch);
-    if (kernels.rows.max_abs_bits(x, count) >= limit_bits)
+    const std::uint32_t bits = kernels.rows.max_abs_bits(x, count);
+    if (bits >= limit_bits)
       fail(failed);
-    return x;
+    return {x, bits};
+  }
+
+  void raise_key_bits(std::uint32_t bits) {
+    std::uint32_t most = key_bits.load(std::memory_order_relaxed);
+    while (most < bits && !key_bits.compare_exchange_weak(most, bits, std::memory_order_relaxed))
+      ;
   }
 
   void pack(const PackTask& task, const Scratch& s) {
@@ -72,16 +92,18 @@ struct FloatAttention::Run : TiledRun<Run> {
     for (std::size_t key = key_begin; key < key_end; key += kernels.key_tile) {
       const std::size_t count = std::min<std::size_t>(kernels.key_tile, key_end - key);
       const std::size_t first = (unit * problem.key_length + key) * problem.dim;
-      const float* x =
+      const auto [x, bits] =
           tensor == key_tensor
               ? checked_rows(arguments.key, first, count * problem.dim, s.floats, Status::non_finite_key)
               : checked_rows(arguments.value, first, count * problem.dim, s.floats, Status::non_finite_value);
-      if (tensor == key_tensor)
+      if (tensor == key_tensor) {
+        raise_key_bits(bits);
         storage.pack_key(x, count, problem.dim,
                          packed_key + slot * packed_key_bytes + key * problem.dim * storage.element_bytes);
-      else
+      } else {
         storage.pack_value(x, count, problem.dim, key / kernels.key_tile, padded_keys,
                            packed_value + slot * packed_value_bytes);
+      }
     }
   }
 
@@ -90,7 +112,10 @@ struct FloatAttention::Run : TiledRun<Run> {
     const auto [slot, unit, head, query, count] = strip;
     const std::size_t most_visible = problem.visible(unit, query + count - 1);
 
-    const float* q = load_query(head, query, count, s);
+    const auto [q, query_bits] = load_query(head, query, count, s);
+    const bool may_overflow =
+        is_float32() &&
+        double(float_of_bits(query_bits)) * float_of_bits(key_bits.load(std::memory_order_relaxed)) >= product_limit;
     time = clock.add(thread, Stage::prepare, time);
 
     const std::size_t whole_tiles = problem.visible(unit, query) / kernels.key_tile;
@@ -110,10 +135,11 @@ struct FloatAttention::Run : TiledRun<Run> {
       if (visible == 0) {
         std::memset(scores, 0, key_end * storage.element_bytes);
         s.factor[row] = 0;
+      } else if (may_overflow &&
+                 kernels.rows.max_abs_bits(reinterpret_cast<const float*>(scores), visible) >= infinity_bits) {
+        s.factor[row] = std::numeric_limits<float>::quiet_NaN(); // and so is the row's output
       } else {
         s.factor[row] = storage.softmax(scores, s.lane_max + row * max_lanes, extent, s.exponentials);
-        if (!(s.factor[row] > 0 && s.factor[row] <= 1)) // scores that overflowed have no softmax
-          fail(Status::non_finite_query);
       }
     }
     time = clock.add(thread, Stage::softmax, time);
@@ -125,28 +151,62 @@ struct FloatAttention::Run : TiledRun<Run> {
                      problem.dim, s.accumulators, padded_dim);
     time = clock.add(thread, Stage::values, time);
 
-    for (std::size_t row = 0; row < count; ++row)
-      store_row(head, query + row, s.accumulators + row * padded_dim, s.factor[row], s);
-    finish_strip(strip);
+    for (std::size_t row = 0; row < count; ++row) {
+      float* out = output_row(head, query + row, s.output);
+      kernels.rows.float_output(s.accumulators + row * padded_dim, problem.dim, s.factor[row], out);
+      if (kernels.rows.max_abs_bits(out, problem.dim) >= infinity_bits) {
+        if (is_float32() && !failed())
+          compute_in_float64(unit, query + row, q + row * problem.dim, out, s);
+        else
+          fail(Status::non_finite_value);
+      }
+      finish_row(head, query + row, out);
+    }
     clock.add(thread, Stage::output, time);
   }
 
-  const float* load_query(std::size_t head, std::size_t query, std::size_t count, const Scratch& s) {
+  bool is_float32() const { return storage.element_bytes == sizeof(float); }
+
+  CheckedRows load_query(std::size_t head, std::size_t query, std::size_t count, const Scratch& s) {
     const std::size_t first = (head * problem.query_length + query) * problem.dim, elements = count * problem.dim;
-    const float* x = checked_rows(arguments.query, first, elements, s.query, Status::non_finite_query);
+    const CheckedRows rows = checked_rows(arguments.query, first, elements, s.query, Status::non_finite_query);
     if (options.pipeline != Pipeline::fp16 || arguments.query.type == ElementType::float16)
-      return x;
+      return rows;
     for (std::size_t row = 0; row < count; ++row) {
-      kernels.rows.float_to_half(x + row * problem.dim, problem.dim, s.halves);
+      kernels.rows.float_to_half(rows.x + row * problem.dim, problem.dim, s.halves);
       kernels.rows.half_to_float(s.halves, problem.dim, s.query + row * problem.dim);
     }
-    return s.query;
+    return {s.query, rows.max_abs_bits};
   }
 
-  void store_row(std::size_t head, std::size_t query, const float* accumulators, float factor, const Scratch& s) {
-    float* out = output_row(head, query, s.output);
-    kernels.rows.float_output(accumulators, problem.dim, factor, out);
-    finish_row(head, query, out);
+  /// A row whose scores, or whose sums before they are normalized, leave float32. In float64 none does, and the output
+  /// is a weighted mean of values, which is finite.
+  void compute_in_float64(std::size_t unit, std::size_t query, const float* q, float* out, const Scratch& s) {
+    const std::size_t dim = problem.dim, visible = problem.visible(unit, query);
+    double top = -std::numeric_limits<double>::infinity(), total = 0;
+    std::fill_n(s.wide_sums, dim, 0.0);
+    for (std::size_t key = 0; key < visible; ++key) {
+      const std::size_t first = (unit * problem.key_length + key) * dim;
+      const float* k = float_rows(kernels, arguments.key, first, dim, s.floats);
+      double logit = 0;
+      for (std::size_t c = 0; c < dim; ++c)
+        logit += double(q[c]) * k[c];
+      logit *= problem.softmax_scale;
+      if (logit > top) {
+        const double shrink = std::exp(top - logit);
+        total *= shrink;
+        for (std::size_t c = 0; c < dim; ++c)
+          s.wide_sums[c] *= shrink;
+        top = logit;
+      }
+      const double weight = std::exp(logit - top);
+      total += weight;
+      const float* v = float_rows(kernels, arguments.value, first, dim, s.floats);
+      for (std::size_t c = 0; c < dim; ++c)
+        s.wide_sums[c] += weight * v[c];
+    }
+    for (std::size_t c = 0; c < dim; ++c)
+      out[c] = float(s.wide_sums[c] / total);
   }
 
   Status execute() {

@@ -1,0 +1,15 @@
+/**
+ * Keeps a stdout or stderr that takes no more from ending the process with a stack trace. Nobody to read on is no error; anything
+ * else, such as a full disk, is told once, and is exit code 1.
+ */
+export function guardOutputStreams(): void {
+  process.stderr.on('error', () => {}) // to be told nowhere
+  let isLost = false
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (isLost) return
+    isLost = true
+    if (error.code === 'EPIPE') return
+    process.stderr.write(`intattn: cannot write to stdout (${error.code ?? error.message})\n`)
+    process.exitCode = 1
+  })
+}
