@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Attention, availableResources } from '../src/index.js'
 import { groupLimits } from '../src/resources/cgroups.js'
 import { compiledApi } from './support/compile.js'
+import { describeUnlessEmulated } from './support/emulation.js'
 
 const none = { processors: Number.POSITIVE_INFINITY, memoryBytes: Number.POSITIVE_INFINITY }
 const mib = 2 ** 20
@@ -162,7 +163,7 @@ function run(code: string, command: string, ...before: string[]): unknown {
   return JSON.parse(stdout)
 }
 
-describe('a process', () => {
+describeUnlessEmulated('a process', () => {
   test('has no more than the machine, and all of it as threads', () => {
     const { threads, memoryBytes } = availableResources()
     expect(threads).toBeGreaterThanOrEqual(1)
