@@ -217,7 +217,7 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
     const cut = examined(project)
     expect(lastAddon(cut)).toMatchObject({
       verdict: 'damaged',
-      reason: `damaged: 1000 bytes, expected ${bytes.length}`,
+      reason: `damaged: 1000 bytes of ${bytes.length}`,
     })
     expect(cut.default.works).toBe(false)
     expect(cut.remedies[0]).toBe(reinstall)

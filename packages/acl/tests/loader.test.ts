@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, statSync, symlinkSync, truncateSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, truncateSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { EngineInfo, EngineName, LoaderErrorDetails } from '../src/index.js'
@@ -352,9 +352,20 @@ describeUnlessEmulated('a package that does not fit', () => {
     for (const left of [size - 1, 4096]) {
       truncateSync(file, left)
       const { path, reason, remedies } = packageRefusal(project)
-      expect({ path, reason }).toEqual({ path: file, reason: `damaged: ${left} bytes, expected ${size}` })
+      expect({ path, reason }).toEqual({ path: file, reason: `damaged: ${left} bytes of ${size}` })
       expect(remedies[0]).toBe(`remove ${dirname(file)} and install it again`)
     }
+  })
+
+  test('was signed anew, which makes it longer, and loads', () => {
+    const project = created()
+    const addon = pretended("bestInstructionSet: () => 'scalar', Attention: class {}")
+    const folder = project.platformPackage(manifest(), { 'intattn.node': addon })
+    appendFileSync(join(folder, 'intattn.node'), ' '.repeat(1000))
+    const { stdout } = project.run(
+      "import { Attention } from '@intattn/acl'; console.log(new Attention({ heads: 1, headDim: 1 }).engine)",
+    )
+    expect(stdout).toBe('native\n')
   })
 
   const other = platform.startsWith('darwin-') ? 'linux-arm64' : 'darwin-arm64'

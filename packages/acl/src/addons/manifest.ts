@@ -24,9 +24,9 @@ export interface AddonEntry {
   engine: AddonEngine
   /** A name without folders. */
   file: string
-  /** Of the file, in bytes. */
+  /** Of the file as it was built, in bytes. */
   size: number
-  /** Of the file; too much to read at every start, but not for `doctor`. */
+  /** Likewise; too much to read at every start, but not for `doctor`. */
   sha256: string
   /** Features that its code uses without asking, as Linux names them. */
   requiredFeatures: readonly string[]
