@@ -5,6 +5,7 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { $, fs } from 'zx'
+import { digestOfFile } from '../acl/digest.mjs'
 import { requireZig } from '../acl/preflight.mjs'
 import { findToolchain } from '../qemu/toolchain.mjs'
 import { requireCrossCompiler } from './cross-compiler.mjs'
@@ -77,22 +78,29 @@ async function buildAnew(build, started) {
     const done = await running
     if (done.exitCode !== 0) throw new Error(done.text())
   }
-  await fs.writeJson(path.join(release, 'addons.json'), await describe(build, libraries), { spaces: 2 })
+  await fs.writeJson(path.join(release, 'addons.json'), await describe(build, libraries, release), { spaces: 2 })
 }
 
 /**
  * What the API has to know before it loads an addon.
  * @param {import('./targets.mjs').Build} build
  * @param {Awaited<ReturnType<typeof readLinkedLibraries>>} libraries
+ * @param {string} release the folder of the addons
  */
-async function describe({ target, system }, libraries) {
+async function describe({ target, system }, libraries, release) {
   const { version } = await fs.readJson(path.join(addonPackage, 'package.json'))
   const acl = libraries.map(({ cpu, facts }) => ({
     ...{ engine: 'acl', file: `intattn_acl-${cpu}.node`, cpu },
     ...{ computeLibrary: facts.version, compiler: facts.compiler, requiredFeatures: facts.requiredFeatures },
   }))
   const native = { engine: 'native', file: 'intattn.node', requiredFeatures: [] }
-  return { version, platform: target, ...(system && { system }), addons: [native, ...acl] }
+  const addons = []
+  for (const { engine, file, ...others } of [native, ...acl]) {
+    const place = path.join(release, file)
+    const { size } = await fs.stat(place)
+    addons.push({ engine, file, size, sha256: await digestOfFile(place), ...others })
+  }
+  return { version, platform: target, ...(system && { system }), addons }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href)

@@ -1,5 +1,7 @@
 #include "attention_object.h"
 
+#include <new>
+
 #include "arrays.h"
 #include "attention_arguments.h"
 #include "engines/engine.h"
@@ -7,9 +9,6 @@
 
 namespace intattn::addon {
 namespace {
-
-/// What a thread costs beside the working memory: the pages of its stack in use, and the kernel's own.
-constexpr std::int64_t thread_bytes = 128 * 1024;
 
 /// The codes TypeScript knows: a `Status`, or the input that shares memory with the output. A string is the message of
 /// an engine that failed.
@@ -32,11 +31,7 @@ napi_status value_of(napi_env env, const Outcome& outcome, napi_value* value) {
 
 /// Touched by the JavaScript thread alone, but for `engine` while a run is under way.
 struct AttentionObject::Shared {
-  Shared(napi_env env, const AttentionOptions& options)
-      : engine(make_engine(options)), threads(options.threads * thread_bytes) {
-    std::int64_t total = 0;
-    napi_adjust_external_memory(env, threads, &total);
-  }
+  explicit Shared(const AttentionOptions& options) : engine(make_engine(options)) {}
 
   /// Tells the garbage collector what this object really weighs; only while idle.
   void account(napi_env env) {
@@ -49,14 +44,13 @@ struct AttentionObject::Shared {
   }
   void retire(napi_env env) {
     std::int64_t total = 0;
-    napi_adjust_external_memory(env, -bytes - threads, &total);
+    napi_adjust_external_memory(env, -bytes, &total);
     bytes = 0;
     retired = true;
   }
 
   const std::unique_ptr<Engine> engine;
-  std::int64_t bytes = 0;     ///< working memory
-  const std::int64_t threads; ///< what its threads weigh
+  std::int64_t bytes = 0; ///< working memory
   bool retired = false;
   bool running = false;
 };
@@ -104,7 +98,13 @@ AttentionObject::AttentionObject(const Napi::CallbackInfo& info) : Napi::ObjectW
   if (!info[0].IsObject())
     reject(info.Env(), "options", "an object");
   options_ = attention_options(info[0].As<Napi::Object>());
-  shared_ = std::make_shared<Shared>(info.Env(), options_);
+  try {
+    shared_ = std::make_shared<Shared>(options_);
+  } catch (const std::bad_alloc& failure) {
+    Napi::Error error = Napi::Error::New(info.Env(), failure.what());
+    error.Set("code", "OUT_OF_MEMORY");
+    throw error;
+  }
 }
 
 void AttentionObject::Finalize(Napi::BasicEnv env) {

@@ -21,8 +21,9 @@ import type {
 /**
  * softmax(Q Kᵀ · softmaxScale) V on the CPU, for any number of runs with the same heads, head dimension and pipeline.
  *
- * Keeps its threads and its working memory between runs. Any number of objects may work at the same time, in any number of worker
- * threads; the runs of one object follow one another in the order of the calls. Results do not depend on the number of threads.
+ * Keeps its working memory between runs, and shares its threads with the other objects of the process. Any number of objects may work at
+ * the same time, in any number of worker threads; the runs of one object follow one another in the order of the calls. Results do not
+ * depend on the number of threads.
  *
  * @example
  * ```ts
@@ -68,7 +69,7 @@ export class Attention {
    * owner frees the memory meanwhile, the process may crash. SharedArrayBuffers and {@link Attention.runSync} are free of that. Arrays
    * on resizable buffers are copied, and resizing them merely rejects. After an error the content of a supplied output is undefined.
    *
-   * A run under way occupies one thread of Node's pool (UV_THREADPOOL_SIZE) beside the threads of the object.
+   * A run under way occupies one thread of Node's pool (UV_THREADPOOL_SIZE), which is one of its `threads`.
    *
    * @returns the output, which is the supplied tensor if there was one, and where the time went
    * @throws {@link IntAttnError}, by rejecting: `NON_FINITE` also when scores (`fp32` of the native engine) or the output overflow
@@ -111,7 +112,7 @@ export class Attention {
     return result<Output>(problem, this.#session.runSync(problem))
   }
 
-  /** Frees threads and memory, after the runs under way have completed. May be called again. */
+  /** Frees the working memory, after the runs under way have completed. May be called again. */
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true

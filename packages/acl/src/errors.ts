@@ -13,7 +13,7 @@ import type { EngineName } from './types.js'
  * - `DISPOSED`: use after `dispose`
  * - `BUFFER_CHANGED`: an array was detached or resized while a run needed it
  * - `OUT_OF_MEMORY`: a result or the working memory could not be allocated
- * - `ENGINE_FAILED`: the library behind the engine refused or failed; `received` has its words
+ * - `ENGINE_FAILED`: the engine, or the library behind it, refused or failed; `received` has its words
  */
 export type ErrorCode =
   | 'INVALID_ARGUMENT'

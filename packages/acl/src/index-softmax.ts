@@ -92,7 +92,7 @@ export function indexSoftmax(given: IndexSoftmaxOptions): IndexSoftmaxResult {
     return all
   }
   const native = { ...tableCode(table), normalization: normalizationCode(normalization), isa: engine.isa }
-  callAddon(() =>
+  callAddon('inputs', () =>
     engine.addon.indexSoftmax(scores, cols, logitScale, valid, out.probabilities, out.rowSum, out.lost, native),
   )
   return out

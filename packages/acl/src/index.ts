@@ -20,5 +20,6 @@ export {
 export type { ResolvedOptions } from './options.js'
 export { type QuantizeOptions, type QuantizeResult, quantize } from './quantize.js'
 export type { IndexParameters, WeightTable } from './reference/index-softmax.js'
+export { type AvailableResources, availableResources } from './resources/resources.js'
 export type { Dims, Scope } from './scopes.js'
 export * from './types.js'

@@ -12,7 +12,6 @@ import {
 import { failWith } from './checks.js'
 import { firstLine } from './describe.js'
 import type { Engine } from './engines.js'
-import { IntAttnError } from './errors.js'
 import { allAtOnce, finiteInSteps, firstBeyond, oneByOne, outputOverflows, type Steps, tooWide } from './non-finite.js'
 import { isInteger, isQuantized, type ResolvedOptions } from './options.js'
 import { overlapping, type Problem } from './problem.js'
@@ -31,18 +30,12 @@ export class NativeSession implements Session {
 
   constructor(engine: AddonEngine, options: ResolvedOptions) {
     const { name, addon } = engine
-    const isa = engine.name === 'native' ? engine.isa : addon.bestInstructionSet()
     this.#engine = name
     this.#options = options
-    try {
-      this.#attention = new addon.Attention({ ...nativeOptions(options), isa })
-    } catch (cause) {
-      const expected = `memory for ${options.threads} threads to start`
-      throw new IntAttnError(
-        { code: 'OUT_OF_MEMORY', argument: 'threads', expected, received: String(cause) },
-        { cause },
-      )
-    }
+    this.#attention = callAddon('options', () => {
+      const isa = engine.name === 'native' ? engine.isa : addon.bestInstructionSet()
+      return new addon.Attention({ ...nativeOptions(options), isa })
+    })
   }
 
   get memoryBytes(): number {
@@ -51,14 +44,14 @@ export class NativeSession implements Session {
 
   async run(problem: Problem): Promise<StageTimes> {
     const times = new Float64Array(6)
-    const outcome = await callAddon(() => this.#attention.run(...positional(problem, times)))
+    const outcome = await callAddon('inputs', () => this.#attention.run(...positional(problem, times)))
     if (outcome !== status.ok) await oneByOne(this.#explain(outcome, problem))
     return stages(times)
   }
 
   runSync(problem: Problem): StageTimes {
     const times = new Float64Array(6)
-    const outcome = callAddon(() => this.#attention.runSync(...positional(problem, times)))
+    const outcome = callAddon('inputs', () => this.#attention.runSync(...positional(problem, times)))
     if (outcome !== status.ok) allAtOnce(this.#explain(outcome, problem))
     return stages(times)
   }

@@ -1,5 +1,5 @@
-import { availableParallelism } from 'node:os'
 import { boolean, fail, integer, oneOf, real, record, type Snapshot } from './checks.js'
+import { availableResources } from './resources/resources.js'
 import { type ResolvedTable, resolveTable, tableOptionNames } from './table.js'
 import { type Normalization, type Pipeline, type Preset, pipelines, type Quantization } from './types.js'
 
@@ -69,6 +69,7 @@ export const readOptions = (given: unknown): Snapshot => record(given, 'options'
 /** Check options and settle defaults; `engine` and `isa` are left to the choice of an engine. */
 export function resolveOptions(options: Snapshot): ResolvedOptions {
   const or = (name: string, byDefault: unknown) => (options[name] === undefined ? byDefault : options[name])
+  const { threads = defaultThreads() } = options
 
   const pipeline = oneOf(or('pipeline', 'int'), 'pipeline', pipelines)
   for (const name of [...quantizedNames, ...integerNames]) {
@@ -87,7 +88,7 @@ export function resolveOptions(options: Snapshot): ResolvedOptions {
     headDim,
     causal: boolean(or('causal', false), 'causal'),
     softmaxScale: real(or('softmaxScale', 1 / Math.sqrt(headDim)), 'softmaxScale', 1e-30, 1e30),
-    threads: integer(or('threads', Math.min(availableParallelism(), maxThreads)), 'threads', 1, maxThreads),
+    threads: integer(threads, 'threads', 1, maxThreads),
   }
   if (pipeline === 'fp32' || pipeline === 'fp16') return Object.freeze(common)
 
@@ -108,6 +109,8 @@ export function resolveOptions(options: Snapshot): ResolvedOptions {
     ...resolveTable(options, defaults.table),
   })
 }
+
+const defaultThreads = (): number => Math.min(availableResources().threads, maxThreads)
 
 export const isQuantized = (options: ResolvedOptions): options is QuantizedOptions => options.quantization !== undefined
 export const isInteger = (options: ResolvedOptions): options is IntegerOptions => options.pipeline === 'int'

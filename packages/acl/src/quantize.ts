@@ -57,7 +57,7 @@ export function quantize(given: QuantizeOptions): QuantizeResult {
   const scale = allocate(Float32Array, scaleCount(scope, dims), 'scope')
   const mean = center ? allocate(Float32Array, dims[0] * dims[1] * dims[3], 'center') : undefined
   const native = { scope: scopeCode(scope), isa: engine.isa }
-  if (!callAddon(() => engine.addon.quantize(values.data, dims, quantized, scale, mean, native))) {
+  if (!callAddon('inputs', () => engine.addon.quantize(values.data, dims, quantized, scale, mean, native))) {
     requireFinite(values, 'fp32')
     tooWide('values')
   }

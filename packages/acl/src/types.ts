@@ -69,8 +69,9 @@ export interface AttentionOptions extends TableOptions {
   /** Subtract V's mean per channel before quantizing and add it back to the output. */
   centerValue?: boolean
   /**
-   * Threads, 1 … 256; default: what this process may use. Objects of engine `acl` share one pool and take turns; the reference engine
-   * uses one.
+   * Most threads that work on a run, 1 … 256; default: what this process may use ({@link availableResources}). The threads beside the
+   * one that calls are shared: a process has as many as its largest number of `threads` asks for, or as the machine runs at once, and
+   * objects that run at the same time divide them up. Objects of engine `acl` take turns; the reference engine uses one thread.
    */
   threads?: number
   /** Default: environment variable INTATTN_ENGINE, else `native`. */

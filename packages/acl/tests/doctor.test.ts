@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { closeSync, existsSync, openSync } from 'node:fs'
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type DoctorReport, engines } from '../src/index.js'
 import { compileLibrary, noCompiler } from './support/compiler.js'
 import { describeUnlessEmulated } from './support/emulation.js'
 import {
+  builtAddon,
   type Circumstances,
   machines,
   manifest,
@@ -13,6 +15,7 @@ import {
   Project,
   platform,
   pretended,
+  program,
   version,
 } from './support/project.js'
 
@@ -76,7 +79,10 @@ describe('doctor', () => {
     const [build, installed] = report.places
     expect(build).toMatchObject({ place: 'local build', reason: 'no such file', addons: [] })
     expect(installed!.reason).toBeUndefined()
-    expect(installed!.addons).toEqual([{ ...nativeEntry, verdict: 'works', instructionSets: sets }])
+    const bytes = readFileSync(builtAddon)
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    const entry = { ...nativeEntry, size: bytes.length, sha256 }
+    expect(installed!.addons).toEqual([{ ...entry, verdict: 'works', instructionSets: sets }])
     const text = readable(project)
     for (const part of [
       version,
@@ -156,7 +162,7 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
 
   test('goes on where the loader does: an addon that does not load is followed by the next', () => {
     const project = created()
-    project.localBuild(manifest(), { 'intattn.node': 'not a shared library' })
+    project.localBuild(manifest(), { 'intattn.node': program("throw new Error('no luck')") })
     project.platformPackage()
     const { places, default: byDefault } = examined(project)
     expect(places[0]!.addons[0]).toMatchObject({ verdict: 'refused', reason: expect.stringMatching(/\w/) })
@@ -181,9 +187,9 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
   test('does not load what this CPU cannot run', () => {
     const project = created()
     project.platformPackage(
-      manifest([{ ...nativeEntry, file: 'future.cjs', requiredFeatures: ['telepathy'] }, nativeEntry]),
+      manifest([{ ...nativeEntry, file: 'future.node', requiredFeatures: ['telepathy'] }, nativeEntry]),
     )
-    project.write(`node_modules/@intattn/acl-${platform}/future.cjs`, 'process.exit(7)')
+    project.write(`node_modules/@intattn/acl-${platform}/future.node`, program('process.exit(7)'))
     const { places, default: byDefault } = examined(project)
     expect(places[1]!.addons.map(({ verdict }) => verdict)).toEqual(['unfit', 'works'])
     expect(places[1]!.addons[0]!.reason).toBe('this CPU lacks telepathy')
@@ -194,25 +200,26 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
     const target = 'linux-arm64'
     const project = created()
     const library = (cpu: string, feature: string) => ({
+      ...nativeEntry,
       engine: 'acl',
-      file: `${cpu}.cjs`,
+      file: `${cpu}.node`,
       cpu,
       computeLibrary: '24.11',
       compiler: 'clang 19.1.7',
       requiredFeatures: [feature],
     })
     project.platformPackage(
-      manifest([library('b', 'i8mm'), library('a', 'asimdhp'), { ...nativeEntry, file: 'native.cjs' }], {
-        platform: target,
-      }),
+      manifest([library('b', 'i8mm'), library('a', 'asimdhp'), nativeEntry], { platform: target }),
       {
-        'native.cjs': pretended(
+        'intattn.node': pretended(
           "cpuFeatures: () => ['asimdhp'], instructionSets: () => [], bestInstructionSet: () => 'scalar'",
+          target,
         ),
-        'a.cjs': pretended(
+        'a.node': pretended(
           "bestInstructionSet: () => 'scalar', Attention: class { runSync() { return 'no luck' } dispose() {} }",
+          target,
         ),
-        'b.cjs': 'process.exit(7)',
+        'b.node': program('process.exit(7)', target),
       },
       target,
     )
@@ -225,20 +232,46 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
     ])
   })
 
+  test('finds a damaged addon, and does not load it', () => {
+    const project = created()
+    const file = join(project.platformPackage(), 'intattn.node')
+    const bytes = readFileSync(file)
+    const reinstall = `remove ${dirname(file)} and install it again`
+
+    // A letter of a message: all works, and only the digest tells.
+    bytes.write('T', bytes.indexOf('that was not disposed'))
+    writeFileSync(file, bytes)
+    const altered = examined(project)
+    expect(lastAddon(altered)).toMatchObject({
+      verdict: 'damaged',
+      reason: expect.stringMatching(/^damaged: sha256 [0-9a-f]{64}, expected [0-9a-f]{64}$/),
+    })
+    expect(lastAddon(altered)!.instructionSets).toBeUndefined()
+    expect(altered.default).toMatchObject({ works: false, engine: 'native', reason: 'intattn.node is damaged' })
+    expect(altered.remedies[0]).toBe(reinstall)
+    expect(readable(project)).toContain(`of no use: ${lastAddon(altered)!.reason}`)
+
+    truncateSync(file, 1000)
+    const cut = examined(project)
+    expect(lastAddon(cut)).toMatchObject({
+      verdict: 'damaged',
+      reason: `damaged: 1000 bytes of ${bytes.length}`,
+    })
+    expect(cut.default.works).toBe(false)
+    expect(cut.remedies[0]).toBe(reinstall)
+  })
+
   test('finds wrong integers', () => {
     const project = created()
-    const folder = project.platformPackage(manifest([{ ...nativeEntry, file: 'wrong.cjs' }]))
-    project.write(
-      `node_modules/@intattn/acl-${platform}/wrong.cjs`,
-      `const addon = require(${JSON.stringify(join(folder, 'intattn.node'))})
+    const source = `const addon = require(${JSON.stringify(builtAddon)})
        module.exports = { ...addon, Attention: class extends addon.Attention {
          runSync(...args) {
            const status = super.runSync(...args)
            args[11].scores[17] += 1
            return status
          }
-       } }`,
-    )
+       } }`
+    project.platformPackage(manifest(), { 'intattn.node': program(source) })
     const report = examined(project)
     expect(lastAddon(report)).toMatchObject({
       verdict: 'wrong',
@@ -256,7 +289,7 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
 
   test('finds an addon that lacks half of its functions', () => {
     const project = created()
-    project.platformPackage(manifest([{ ...nativeEntry, file: 'half.cjs' }]), { 'half.cjs': pretended('') })
+    project.platformPackage(manifest(), { 'intattn.node': pretended('') })
     expect(lastAddon(examined(project))).toMatchObject({ verdict: 'wrong', reason: expect.stringMatching(/function/) })
   })
 
@@ -308,7 +341,9 @@ describeUnlessEmulated(`an addon that ends the process${noCompiler}`, () => {
   function ending(onLoad: string): Project {
     const project = created()
     project.platformPackage(manifest(), {})
-    compileLibrary(project, `node_modules/@intattn/acl-${platform}/intattn.node`, onLoad)
+    const folder = `node_modules/@intattn/acl-${platform}`
+    compileLibrary(project, `${folder}/intattn.node`, onLoad)
+    project.record(folder)
     return project
   }
 
@@ -347,6 +382,7 @@ describeUnlessEmulated(`an addon that ends the process${noCompiler}`, () => {
     const folder = 'node_modules/@intattn/acl/build/Release'
     project.localBuild(manifest(), {})
     compileLibrary(project, `${folder}/intattn.node`, 'raise(SIGILL);')
+    project.record(folder)
     project.platformPackage()
     const report = examined(project)
     expect(report.places.map(({ addons }) => addons[0]!.verdict)).toEqual(['crashed', 'works'])

@@ -170,7 +170,7 @@ describe('the border of the addon, should TypeScript ever let something through'
   test('what it objects to becomes a typed error', async () => {
     const attention = new addon.Attention(options)
     const given = good().with(3, new Float32Array(23))
-    const error = await errorOf(() => callAddon(() => Reflect.apply(attention.runSync, attention, given)))
+    const error = await errorOf(() => callAddon('inputs', () => Reflect.apply(attention.runSync, attention, given)))
     expect(expectTyped(error, 'INVALID_ARGUMENT', 'inputs').received).toMatch(/^addon: query/)
   })
 

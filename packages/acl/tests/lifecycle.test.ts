@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import {
@@ -134,6 +136,33 @@ describe('types of results', () => {
   })
 })
 
+describe('threads of the native engine', () => {
+  const isLinux = process.platform === 'linux'
+  const why = isLinux ? '' : ' (not run here: only Linux lists the threads of a process in files)'
+
+  test.skipIf(!isLinux)(`are shared by all objects${why}`, async () => {
+    const threads = () => readdirSync('/proc/self/task').length
+    const most = 4
+    // The threads of Node's own pool, and whatever else starts with a first run.
+    using first = new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 1 })
+    await Promise.all(Array.from({ length: 8 }, () => first.run(inputs)))
+    const before = threads()
+    const objects = Array.from({ length: 200 }, (_, i) => {
+      const attention = new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 1 + (i % most) })
+      attention.runSync(inputs)
+      return attention
+    })
+    const { output } = first.runSync(inputs)
+    for (const result of await Promise.all(objects.map((attention) => attention.run(inputs)))) {
+      expectIdentical(result.output.data as Float32Array, output.data as Float32Array, 'output')
+    }
+    // As many as one run takes, or as the machine has processors for, where several run at once.
+    expect(threads() - before).toBeLessThanOrEqual(Math.max(most, cpus().length) - 1)
+    for (const attention of objects) attention.dispose()
+    await expect.poll(threads).toBeLessThanOrEqual(before)
+  })
+})
+
 describe('working memory of the native engine', () => {
   /** What a process may grow by without leaking: the allocator's and the collector's slack. */
   const growth = 32 * 2 ** 20
@@ -183,11 +212,13 @@ describe('working memory of the native engine', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(growth)
   })
 
-  test('the garbage collector sees objects that nobody disposed and that never ran', async () => {
+  test('the garbage collector sees objects that nobody disposed', async () => {
     let collected = 0
     const registry = new FinalizationRegistry(() => collected++)
     for (let i = 0; i < 200; i++) {
-      registry.register(new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 64 }), i)
+      const attention = new Attention({ heads: 2, headDim: 16, engine: 'native', threads: 64 })
+      attention.runSync(inputs)
+      registry.register(attention, i)
       await setImmediate()
     }
     expect(collected).toBeGreaterThan(50)

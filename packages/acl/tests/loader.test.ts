@@ -1,16 +1,19 @@
-import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, truncateSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { EngineInfo, EngineName, LoaderErrorDetails } from '../src/index.js'
 import { describeUnlessEmulated } from './support/emulation.js'
 import {
   type Circumstances,
+  exportsOf,
+  header,
   machines,
   manifest,
   nativeEntry,
   Project,
   platform,
   pretended,
+  program,
   version,
 } from './support/project.js'
 
@@ -293,11 +296,12 @@ describeUnlessEmulated('a package that does not fit', () => {
   ])('wants a newer macOS than Darwin %s', (release, least, here) => {
     const project = created()
     const mac = (version: string) =>
-      manifest([{ ...nativeEntry, file: 'pretended.cjs' }], {
+      manifest([{ ...nativeEntry, file: 'pretended.node' }], {
         platform: 'darwin-arm64',
         system: { name: 'macOS', version },
       })
-    const source = { 'pretended.cjs': pretended("bestInstructionSet: () => 'scalar', Attention: class {}") }
+    const members = "bestInstructionSet: () => 'scalar', Attention: class {}"
+    const source = { 'pretended.node': pretended(members, 'darwin-arm64') }
     const machine = machines.platform('darwin-arm64') + machines.darwin(release)
     project.platformPackage(mac(least), source, 'darwin-arm64')
     const { reason, remedies } = packageRefusal(project, { machine })
@@ -323,23 +327,108 @@ describeUnlessEmulated('a package that does not fit', () => {
   })
 
   test.each([
-    ['a text', 'intattn.node', 'not a shared library', /\w/],
+    ['a library that the system does not load', '', /\w/],
     [
       'an addon of an older interface',
-      'old.cjs',
       'module.exports = { interfaceVersion: 1 }',
       /^built for interface 1, expected \d+$/,
     ],
-    ['an addon from before interfaces', 'old.cjs', 'module.exports = {}', /^built for interface 0, expected \d+$/],
-    ['nothing', 'empty.cjs', 'module.exports = null', /null/],
-    ['a program that throws', 'bad.cjs', "throw new Error('no\\u0007\\nluck')", /^no $/],
-  ])('has %s where the addon should be', (_, file, source, reason) => {
+    ['an addon from before interfaces', 'module.exports = {}', /^built for interface 0, expected \d+$/],
+    ['nothing', 'module.exports = null', /null/],
+    ['a library that throws', "throw new Error('no\\u0007\\nluck')", /^no $/],
+  ])('has %s where the addon should be', (_, source, reason) => {
     const project = created()
-    project.platformPackage(manifest([{ ...nativeEntry, file }]), { [file]: source })
+    project.platformPackage(manifest(), { 'intattn.node': source ? program(source) : header() })
     const error = packageRefusal(project)
     expect(error.reason).toMatch(reason)
     expect(error.hasCause).toBe(true)
     expect(error.remedies[0]).toMatch(/^remove .* and install it again$/)
+  })
+
+  test('was damaged, which could end the process: it says so', () => {
+    const project = created()
+    const file = join(project.platformPackage(), 'intattn.node')
+    const { size } = statSync(file)
+    for (const left of [size - 1, 4096]) {
+      truncateSync(file, left)
+      const { path, reason, remedies } = packageRefusal(project)
+      expect({ path, reason }).toEqual({ path: file, reason: `damaged: ${left} bytes of ${size}` })
+      expect(remedies[0]).toBe(`remove ${dirname(file)} and install it again`)
+    }
+  })
+
+  test('was signed anew, which makes it longer, and loads', () => {
+    const project = created()
+    const addon = pretended("bestInstructionSet: () => 'scalar', Attention: class {}")
+    const folder = project.platformPackage(manifest(), { 'intattn.node': addon })
+    appendFileSync(join(folder, 'intattn.node'), ' '.repeat(1000))
+    const { stdout } = project.run(
+      "import { Attention } from '@intattn/acl'; console.log(new Attention({ heads: 1, headDim: 1 }).engine)",
+    )
+    expect(stdout).toBe('native\n')
+  })
+
+  const other = platform.startsWith('darwin-') ? 'linux-arm64' : 'darwin-arm64'
+  const foreign = platform.endsWith('-arm64') ? 'linux-x64' : 'linux-arm64'
+  const others: Record<string, string | Buffer> = {
+    'a program': `process.exit(7)${' '.repeat(100)}`,
+    data: JSON.stringify({ interfaceVersion: 3, text: 'x'.repeat(100) }),
+    'a few bytes of a library': header().subarray(0, 20),
+    'a library for another system': header(other),
+    'a library for another processor': header(foreign),
+    'a program in machine code': Buffer.from(header('linux-x64')).fill(2, 16, 17),
+  }
+  test(`has something else under the name of an addon, which is not executed: ${Object.keys(others).join(', ')}`, () => {
+    const project = created()
+    const folder = project.platformPackage(manifest(), {})
+    const contents = Object.values(others).map((content) => Buffer.from(content).toString('base64'))
+    const { status, stdout, stderr } = project.run(`import { writeFileSync } from 'node:fs'
+      import { join } from 'node:path'
+      import { Attention } from '@intattn/acl'
+      const folder = ${JSON.stringify(folder)}
+      const manifest = ${JSON.stringify(manifest())}
+      for (const content of ${JSON.stringify(contents)}) {
+        const bytes = Buffer.from(content, 'base64')
+        writeFileSync(join(folder, 'intattn.node'), bytes)
+        Object.assign(manifest.addons[0], { size: bytes.length })
+        writeFileSync(join(folder, 'addons.json'), JSON.stringify(manifest))
+        try { new Attention({ heads: 1, headDim: 8 }) } catch ({ name, tried, cause }) {
+          console.log(name, tried.at(-1).reason, cause)
+        }
+      }`)
+    const line = `LoaderError no shared library for ${platform} undefined\n`
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: line.repeat(contents.length), stderr: '' })
+  })
+
+  test('leads to a program by a link, which is not executed', () => {
+    const project = created()
+    const folder = project.platformPackage(manifest(), {})
+    symlinkSync(project.write('program.js', `process.exit(7)${' '.repeat(100)}`), join(folder, 'intattn.node'))
+    project.record(`node_modules/@intattn/acl-${platform}`)
+    expect(packageRefusal(project).reason).toBe(`no shared library for ${platform}`)
+  })
+
+  test('has an addon of several processors, this one among them, on a Mac', () => {
+    const project = created()
+    const [fat, other] = ['darwin-arm64', 'darwin-x64'].map((last) => {
+      const bytes = Buffer.alloc(64)
+      bytes.writeUInt32BE(0xcafebabe, 0)
+      bytes.writeUInt32BE(2, 4)
+      bytes.writeUInt32BE(7, 8)
+      bytes.writeUInt32BE(header(last).readUInt32LE(4), 28)
+      return bytes
+    }) as [Buffer, Buffer]
+    const content = pretended("bestInstructionSet: () => 'scalar', Attention: class {}", 'darwin-arm64')
+    const circumstances = { machine: machines.platform('darwin-arm64') }
+    const mac = manifest(undefined, { platform: 'darwin-arm64' })
+    project.platformPackage(mac, { 'intattn.node': Buffer.concat([other, content]) }, 'darwin-arm64')
+    expect(packageRefusal(project, circumstances).reason).toBe('no shared library for darwin-arm64')
+    project.platformPackage(mac, { 'intattn.node': Buffer.concat([fat, content]) }, 'darwin-arm64')
+    const { stdout } = project.run(
+      "import { Attention } from '@intattn/acl'; console.log(new Attention({ heads: 1, headDim: 1 }).engine)",
+      circumstances,
+    )
+    expect(stdout).toBe('native\n')
   })
 
   test('has a folder for an addons.json', () => {
@@ -360,12 +449,40 @@ describeUnlessEmulated('a package that does not fit', () => {
   })
 })
 
+describeUnlessEmulated('an addon that makes no Attention', () => {
+  test('says what it lacks: memory, other options, or whatever it was', () => {
+    const project = created()
+    const members = `cpuFeatures: () => [], instructionSets: () => [], bestInstructionSet: () => 'scalar',
+      Attention: class { constructor() { throw globalThis.thrown } }`
+    project.platformPackage(manifest(), { 'intattn.node': pretended(members) })
+    const { stdout, stderr } = project.run(`import { Attention, IntAttnError } from '@intattn/acl'
+      const shortage = Object.assign(new Error('std::bad_alloc'), { code: 'OUT_OF_MEMORY' })
+      for (const thrown of [shortage, new TypeError('addon: isa: expected another'), new Error('no\\nluck'), 'no luck']) {
+        globalThis.thrown = thrown
+        try { new Attention({ heads: 1, headDim: 8, threads: 2 }) } catch (error) {
+          console.log(error instanceof IntAttnError, error.cause === thrown, error.code, error.message)
+        }
+      }`)
+    expect({ stdout, stderr }).toEqual({
+      stdout: [
+        'true true OUT_OF_MEMORY engine: expected memory to work with, received std::bad_alloc',
+        'true true INVALID_ARGUMENT options: expected what the addon takes, received addon: isa: expected another',
+        'true true ENGINE_FAILED engine: expected the addon to do its work, received no',
+        'true true ENGINE_FAILED engine: expected the addon to do its work, received no luck',
+        '',
+      ].join('\n'),
+      stderr: '',
+    })
+  })
+})
+
 describeUnlessEmulated('of several addons of an engine, the first whose CPU features are there', () => {
   const target = 'linux-arm64'
   const machine = machines.platform(target)
   const library = (cpu: string, requiredFeatures: string[]) => ({
+    ...nativeEntry,
     engine: 'acl',
-    file: `${cpu}.cjs`,
+    file: `${cpu}.node`,
     cpu,
     computeLibrary: '24.11',
     compiler: 'clang 19.1.7',
@@ -375,17 +492,19 @@ describeUnlessEmulated('of several addons of an engine, the first whose CPU feat
   const older = library('armv8.2-a', ['asimd', 'asimdhp'])
 
   /** A project where the native engine tells these features, and each addon of engine `acl` its name on being loaded. */
-  function withFeatures(features: readonly string[], sources: Record<string, string> = {}): Project {
+  function withFeatures(features: readonly string[], sources: Record<string, Buffer> = {}): Project {
     const project = created()
-    const native = { ...nativeEntry, file: 'native.cjs' }
     const telling = (name: string) =>
-      `process.stdout.write('${name}\\n'); ${pretended("bestInstructionSet: () => 'scalar', Attention: class {}")}`
+      program(
+        `process.stdout.write('${name}\\n'); ${exportsOf("bestInstructionSet: () => 'scalar', Attention: class {}")}`,
+        target,
+      )
     project.platformPackage(
-      manifest([native, newer, older], { platform: target }),
+      manifest([nativeEntry, newer, older], { platform: target }),
       {
-        'native.cjs': pretended(`cpuFeatures: () => ${JSON.stringify(features)}, instructionSets: () => []`),
-        'armv8.6-a.cjs': telling('armv8.6-a'),
-        'armv8.2-a.cjs': telling('armv8.2-a'),
+        'intattn.node': pretended(`cpuFeatures: () => ${JSON.stringify(features)}, instructionSets: () => []`, target),
+        'armv8.6-a.node': telling('armv8.6-a'),
+        'armv8.2-a.node': telling('armv8.2-a'),
         ...sources,
       },
       target,
@@ -426,7 +545,9 @@ describeUnlessEmulated('of several addons of an engine, the first whose CPU feat
   })
 
   test('that does not load is followed by the next', () => {
-    const project = withFeatures(['asimd', 'asimdhp', 'i8mm'], { 'armv8.6-a.cjs': 'throw new Error()' })
+    const project = withFeatures(['asimd', 'asimdhp', 'i8mm'], {
+      'armv8.6-a.node': program('throw new Error()', target),
+    })
     expect(project.run(use, { machine })).toMatchObject({ status: 0, stdout: 'armv8.2-a\n', stderr: '' })
   })
 

@@ -54,6 +54,12 @@ describe('an addons.json', () => {
     ['an absolute file', manifest([{ ...entry, file: '/intattn.node' }]), /^addons\[0\]\.file: /],
     ['the folder for a file', manifest([{ ...entry, file: '..' }]), /^addons\[0\]\.file: /],
     ['a file on a drive', manifest([{ ...entry, file: 'C:intattn.node' }]), /^addons\[0\]\.file: /],
+    ['a program for a file', manifest([{ ...entry, file: 'intattn.js' }]), /^addons\[0\]\.file: /],
+    ['data for a file', manifest([{ ...entry, file: 'addons.json' }]), /^addons\[0\]\.file: /],
+    ['no size', manifest([{ ...entry, size: undefined }]), /^addons\[0\]\.size: expected an integer/],
+    ['a size of nothing', manifest([{ ...entry, size: 0 }]), /^addons\[0\]\.size: /],
+    ['no digest', manifest([{ ...entry, sha256: undefined }]), /^addons\[0\]\.sha256: /],
+    ['another digest', manifest([{ ...entry, sha256: 'd41d8cd98f00b204e9800998ecf8427e' }]), /\.sha256: /],
     ['no cpu', manifest([{ ...entry, engine: 'acl', cpu: undefined }]), /^addons\[0\]\.cpu: /],
     ['no ComputeLibrary', manifest([{ ...entry, engine: 'acl', computeLibrary: '' }]), /\.computeLibrary: /],
     ['no compiler', manifest([{ ...entry, engine: 'acl', compiler: undefined }]), /\.compiler: expected a string/],
@@ -103,6 +109,7 @@ const whole = manifest(
   [
     nativeEntry,
     {
+      ...nativeEntry,
       engine: 'acl',
       file: 'a.node',
       cpu: 'armv8.6-a',

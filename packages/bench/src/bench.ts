@@ -1,5 +1,4 @@
-import { availableParallelism } from 'node:os'
-import { Attention, engines, type StageTimes } from '@intattn/acl'
+import { Attention, availableResources, engines, type StageTimes } from '@intattn/acl'
 import { type Accuracy, compare, exactAttention } from './accuracy.js'
 import { type CallOverhead, measureCallOverhead } from './call-overhead.js'
 import { checkProblems, checkReference } from './check.js'
@@ -26,7 +25,7 @@ function choicesOf({ engines: asked, isa }: Options): Choice[] {
 }
 
 function plannedVariants(options: Options): Variant[] {
-  const { pipelines, preset, threads = [Math.min(256, availableParallelism())] } = options
+  const { pipelines, preset, threads = [Math.min(256, availableResources().threads)] } = options
   const choices = choicesOf(options)
   // An engine that cannot run here is told of before anything is read or made.
   const names = choices.map((choice) => {

@@ -3,15 +3,16 @@ import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type EngineInfo, engines } from '@intattn/acl'
+import { availableResources, type EngineInfo, engines } from '@intattn/acl'
 import { version } from './cli.js'
 
 /** Where the numbers come from. */
 export interface Machine {
   cpu: string
   cores: number
-  /** How many threads this process may run at once. */
+  /** How many threads this process may run at once: the default of `--threads`. */
   availableThreads: number
+  /** That this process may use. */
   memoryGiB: number
   os: string
   arch: string
@@ -73,11 +74,12 @@ function commit(): string | null {
 
 /** Looks at this machine. */
 export function describeMachine(): Machine {
+  const { threads, memoryBytes } = availableResources()
   return {
     cpu: cpuName(),
     cores: os.cpus().length,
-    availableThreads: os.availableParallelism(),
-    memoryGiB: Math.round(os.totalmem() / 2 ** 30),
+    availableThreads: threads,
+    memoryGiB: Math.round(memoryBytes / 2 ** 30),
     os: `${os.type()} ${os.release()}`,
     arch: process.arch,
     power: powerMode(),

@@ -1,4 +1,4 @@
-import os from 'node:os'
+import { availableResources } from '@intattn/acl'
 import type { Options } from './cli.js'
 import { bundledInput, firstTokens, type Input, loadInput, type Shape } from './input.js'
 import { synthesize, syntheticShape } from './synthetic.js'
@@ -13,11 +13,12 @@ export interface Source {
   make(): Input
 }
 
-/** @throws UsageError for what is more than the memory of this machine */
+/** @throws UsageError for what is more than the memory of this machine, or of the container it runs in */
 export function requireMemory(flag: string, what: string, bytes: number): void {
   const gibibytes = (count: number) => `${(count / 2 ** 30).toFixed(1)} GiB`
-  if (bytes <= os.totalmem()) return
-  throw new UsageError(flag, `${what} within the memory, ${gibibytes(os.totalmem())}`, gibibytes(bytes))
+  const { memoryBytes } = availableResources()
+  if (bytes <= memoryBytes) return
+  throw new UsageError(flag, `${what} within the memory, ${gibibytes(memoryBytes)}`, gibibytes(bytes))
 }
 
 function synthetic(options: Options): Source[] {

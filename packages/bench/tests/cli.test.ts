@@ -76,6 +76,18 @@ function bench(flags: string[], settings: Settings = {}): Promise<Ended> {
 
 const small = ['--engine', 'reference', '--L', '24', '--d', '8', '--runs', '3', '--warmup', '1']
 
+/** Makes a process look as if it ran in a container with 64 MiB of memory. */
+const container = `
+  const files = {
+    '/proc/self/cgroup': '0::/',
+    '/proc/self/mountinfo': '30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup rw',
+    '/sys/fs/cgroup/memory.max': '67108864',
+  }
+  const fs = require('node:fs')
+  const { readFileSync } = fs
+  fs.readFileSync = (path, ...others) => files[path] ?? readFileSync(path, ...others)
+  require('node:module').syncBuiltinESMExports()`
+
 let folder: string
 beforeAll(() => {
   if (!existsSync(main)) throw new Error('dist/main.js is missing: npm run build first')
@@ -95,6 +107,7 @@ beforeAll(() => {
   write('broken.safetensors', safetensorsFile({ query: tensor(4), key: tensor(3), value: tensor(3) }))
   write('text.safetensors', Buffer.from('not a safetensors file at all'))
   mkdirSync(join(folder, 'directory'))
+  writeFileSync(join(folder, 'container.cjs'), container)
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -554,6 +567,11 @@ describe('errors', () => {
     [['--pipe', '0,1', '--preset', 'paper'], /^argument --preset: expected the pipeline 2 or 3 beside it/],
     [['--pipe', '0,3', '--input-type', 'int8'], /^argument --input-type: expected float32 or float16/],
     [['--L', '16777216', '--heads', '65536'], /^argument --L: expected tensors within the memory/],
+    [
+      ['--L', '65536'],
+      /^argument --L: expected tensors within the memory, 0\.1 GiB, received 0\.2 GiB/,
+      { node: ['--require', './container.cjs'] },
+    ],
     [['--d', '1025'], /^argument --d: expected an integer 1 … 1024, received '1025'/],
     [['--heads', '0'], /^argument --heads: expected an integer/],
     [['--heads', '6', '--kv-heads', '4'], /^argument --kv-heads: expected a divisor of the 6 heads, received 4/],

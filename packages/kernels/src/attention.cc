@@ -2,9 +2,9 @@
 
 #include <cassert>
 
+#include "driver/pool_executor.h"
 #include "driver/float_attention.h"
 #include "driver/quantized_attention.h"
-#include "driver/thread_pool.h"
 #include "kernels.h"
 #include "stage_clock.h"
 
@@ -13,13 +13,14 @@ namespace intattn {
 class Attention::State {
 public:
   explicit State(const AttentionOptions& options)
-      : options_(options), kernels_(kernels_of(options.isa)), pool_(options.threads), clock_(pool_.size()),
+      : options_(options), kernels_(kernels_of(options.isa)), executor_(options.threads), clock_(executor_.threads()),
         quantized_(options_, kernels_), float_(options_, kernels_) {}
 
   Status run(const AttentionArguments& arguments, StageTimes* times) {
     clock_.start();
     const bool floating = options_.pipeline == Pipeline::fp32 || options_.pipeline == Pipeline::fp16;
-    const Status status = floating ? float_.run(arguments, pool_, clock_) : quantized_.run(arguments, pool_, clock_);
+    const Status status =
+        floating ? float_.run(arguments, executor_, clock_) : quantized_.run(arguments, executor_, clock_);
     if (times)
       *times = clock_.stop();
     return status;
@@ -30,7 +31,7 @@ public:
 private:
   AttentionOptions options_;
   const Kernels& kernels_;
-  ThreadPool pool_;
+  PoolExecutor executor_;
   StageClock clock_;
   QuantizedAttention quantized_;
   FloatAttention float_;

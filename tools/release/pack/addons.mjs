@@ -47,8 +47,11 @@ export async function checkAddons(folder, say) {
   if (!system)
     throw new Problem(`${folder}: built for this machine only`, 'for others: node tools/release/main.mjs pack')
   const linker = platform === 'darwin-arm64' && process.platform !== 'darwin' ? 'zig' : undefined
-  for (const { file } of addons) {
-    const facts = await checkAddon(path.join(folder, file), { platform, system, linker, forbidden: [process.cwd()] })
+  for (const { file, size, sha256 } of addons) {
+    const place = path.join(folder, file)
+    if ((await fs.stat(place)).size !== size || (await digestOfFile(place)) !== sha256)
+      throw new Problem(`${place}: not the file whose size and digest addons.json has`)
+    const facts = await checkAddon(place, { platform, system, linker, forbidden: [process.cwd()] })
     say(summaryOf(facts))
   }
 }

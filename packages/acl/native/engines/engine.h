@@ -25,8 +25,8 @@ public:
   virtual std::size_t memory_bytes() const = 0;
 };
 
-/// The engine this binary holds. Options must be valid (the caller checks); throws std::bad_alloc or std::system_error
-/// when memory or threads are short.
+/// The engine this binary holds. Options must be valid (the caller checks); throws std::bad_alloc when
+/// memory is short.
 std::unique_ptr<Engine> make_engine(const AttentionOptions& options);
 
 } // namespace intattn

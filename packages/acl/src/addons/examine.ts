@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { refusalOfFile } from './binary.js'
 import { type AddonEntry, type Manifest, manifestPath, readManifest } from './manifest.js'
 import type { Place } from './places.js'
 import type { Surroundings } from './surroundings.js'
@@ -15,7 +15,8 @@ export interface Refusal {
     | 'platform'
     | 'system'
     | 'none' // of this engine
-    | 'file' // missing
+    | 'file' // missing or unreadable
+    | 'damaged'
     | 'features'
     | 'load'
   reason: string
@@ -52,13 +53,11 @@ export function examine(place: Place, here: Surroundings, features: readonly str
   if (refusal) return { path, manifest: read, refusal, candidates: [] }
   const candidates = read.addons.map((entry): Candidate => {
     const path = join(folder, entry.file)
-    const refusal = lackingFeatures(entry, features) ?? (existsSync(path) ? undefined : missingFile)
+    const refusal = lackingFeatures(entry, features) ?? refusalOfFile(path, entry, read.platform)
     return { path, entry, ...(refusal && { refusal }) }
   })
   return { path, manifest: read, candidates }
 }
-
-const missingFile: Refusal = { cause: 'file', reason: 'no such file' }
 
 function refusalOf({ platform, system }: Manifest, here: Surroundings): Refusal | undefined {
   if (platform !== here.platform) {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { anyObject, fail, oneOf, type Snapshot } from '../checks.js'
+import { anyObject, fail, integer, oneOf, type Snapshot } from '../checks.js'
 import { firstLine } from '../describe.js'
 import type { EngineName, LibraryInfo } from '../types.js'
 import type { System } from './system.js'
@@ -24,6 +24,10 @@ export interface AddonEntry {
   engine: AddonEngine
   /** A name without folders. */
   file: string
+  /** Of the file as it was built, in bytes. */
+  size: number
+  /** Likewise; too much to read at every start, but not for `doctor`. */
+  sha256: string
   /** Features that its code uses without asking, as Linux names them. */
   requiredFeatures: readonly string[]
   /** Of engine `acl`. */
@@ -74,15 +78,18 @@ function systemOf(value: unknown): System {
 function entryOf(value: unknown, argument: string, target: string): AddonEntry {
   const fields = anyObject(value, argument) as Snapshot
   const engine = oneOf(fields.engine, `${argument}.engine`, ['native', 'acl'])
-  const file = text(fields.file, `${argument}.file`, /^\w[\w.+-]*$/)
+  const file = text(fields.file, `${argument}.file`, /^\w[\w.+-]*\.node$/)
   const requiredFeatures = list(fields.requiredFeatures, `${argument}.requiredFeatures`).map((feature, i) =>
     text(feature, `${argument}.requiredFeatures[${i}]`, word),
   )
-  if (engine === 'native') return { engine, file, requiredFeatures }
+  const size = integer(fields.size, `${argument}.size`, 1, Number.MAX_SAFE_INTEGER)
+  const sha256 = text(fields.sha256, `${argument}.sha256`, /^[0-9a-f]{64}$/)
+  const entry = { engine, file, size, sha256, requiredFeatures }
+  if (engine === 'native') return entry
   const version = text(fields.computeLibrary, `${argument}.computeLibrary`, word)
   const cpu = text(fields.cpu, `${argument}.cpu`, word)
   const compiler = text(fields.compiler, `${argument}.compiler`, line)
-  return { engine, file, requiredFeatures, library: { version, target, cpu, compiler, requires: requiredFeatures } }
+  return { ...entry, library: { version, target, cpu, compiler, requires: requiredFeatures } }
 }
 
 const word = /^[\w.+-]+$/

@@ -1,10 +1,13 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { unsuitability } from '../addons/attempts.js'
-import { examine } from '../addons/examine.js'
-import type { AddonEngine } from '../addons/manifest.js'
+import { examine, type Refusal } from '../addons/examine.js'
+import type { AddonEngine, AddonEntry } from '../addons/manifest.js'
 import { remedies } from '../addons/remedies.js'
 import { type Surroundings, surroundings } from '../addons/surroundings.js'
 import { cpuFeatures } from '../cpu-features.js'
-import type { AddonPlace } from '../types.js'
+import { firstLine } from '../describe.js'
+import type { AddonPlace, EngineName } from '../types.js'
 import { type Probe, probe } from './probe.js'
 import type { AddonReport, DoctorReport, ProbeVerdict } from './report.js'
 
@@ -15,8 +18,11 @@ export async function diagnose(timeLimitMs: number): Promise<DoctorReport> {
   const features = native.find(({ cpuFeatures }) => cpuFeatures)?.cpuFeatures ?? cpuFeatures() ?? []
   const tried = [...native, ...(await tryAddons('acl', here, features, timeLimitMs))]
   const byDefault = await probe(['default'], timeLimitMs)
-  const { verdict, reason, chosen } = byDefault
-  const works = verdict === 'works'
+  const { chosen } = byDefault
+  const used = tried.find((addon) => isUsed(addon, chosen?.engine ?? engineAskedFor(), chosen?.place))
+  const isDamaged = used?.report.verdict === 'damaged'
+  const reason = isDamaged ? `${used.report.file} is damaged` : byDefault.reason
+  const works = byDefault.verdict === 'works' && !isDamaged
   return {
     version: here.version ?? null,
     platform: here.platform,
@@ -38,7 +44,7 @@ export async function diagnose(timeLimitMs: number): Promise<DoctorReport> {
       }
     }),
     default: { works, ...(reason !== undefined && { reason }), ...chosen },
-    remedies: works ? [] : (byDefault.remedies ?? remediesForBroken(verdict, tried, here)),
+    remedies: works ? [] : (byDefault.remedies ?? remediesForBroken(byDefault.verdict, used, here)),
   }
 }
 
@@ -46,6 +52,8 @@ interface Tried {
   place: AddonPlace
   path: string
   report: AddonReport
+  /** By the loader: because of what can be seen before it is loaded, or because it did not load. */
+  isPassedOver: boolean
   /** As the addon tells them. */
   cpuFeatures?: readonly string[]
 }
@@ -61,32 +69,52 @@ async function tryAddons(
   for (const place of here.places) {
     for (const { path, entry, refusal = unsuitable } of examine(place, here, features).candidates) {
       if (entry.engine !== engine) continue
+      const flaw = refusal ?? differenceOfDigests(path, entry)
       const { verdict, reason, instructionSets, cpuFeatures }: Omit<Probe, 'verdict'> & Pick<AddonReport, 'verdict'> =
-        refusal ? { verdict: 'unfit', reason: refusal.reason } : await probe([engine, path], timeLimitMs)
+        flaw
+          ? { verdict: flaw.cause === 'damaged' ? 'damaged' : 'unfit', reason: flaw.reason }
+          : await probe([engine, path], timeLimitMs)
       const report: AddonReport = {
         ...entry,
         verdict,
         ...(reason !== undefined && { reason }),
         ...(instructionSets && { instructionSets }),
       }
-      tried.push({ place: place.name, path, report, ...(cpuFeatures && { cpuFeatures }) })
+      const isPassedOver = refusal !== undefined || verdict === 'refused'
+      tried.push({ place: place.name, path, report, isPassedOver, ...(cpuFeatures && { cpuFeatures }) })
     }
   }
   return tried
 }
 
-/** The addon that is used does not work: it is the first that is not passed over. */
-function remediesForBroken(verdict: ProbeVerdict, tried: readonly Tried[], here: Surroundings): string[] {
-  const engine = process.env.INTATTN_ENGINE === 'acl' ? 'acl' : 'native'
-  const used = tried.find(({ report }) => report.engine === engine && !passedOver.includes(report.verdict))
+/** Why a file is not the one that was packed. */
+function differenceOfDigests(path: string, { sha256 }: AddonEntry): Refusal | undefined {
+  try {
+    const found = createHash('sha256').update(readFileSync(path)).digest('hex')
+    return found === sha256 ? undefined : { cause: 'damaged', reason: `damaged: sha256 ${found}, expected ${sha256}` }
+  } catch (error) {
+    return { cause: 'file', reason: firstLine(error) }
+  }
+}
+
+const engineAskedFor = (): AddonEngine => (process.env.INTATTN_ENGINE === 'acl' ? 'acl' : 'native')
+
+/** Whether the loader takes this one of the addons of an engine, if it takes none before; in any place, where none is given. */
+const isUsed = ({ report, place, isPassedOver }: Tried, engine: EngineName, from: AddonPlace = place): boolean =>
+  report.engine === engine && place === from && !isPassedOver
+
+/** @param used the addon that the default engine is in, if it got that far */
+function remediesForBroken(verdict: ProbeVerdict, used: Tried | undefined, here: Surroundings): string[] {
+  const engine = engineAskedFor()
+  const cause = used?.report.verdict === 'damaged' ? 'damaged' : 'load'
   const attempts = used
-    ? [{ ...used, refusal: { cause: 'load', reason: used.report.reason ?? used.report.verdict } } as const]
+    ? [{ ...used, refusal: { cause, reason: used.report.reason ?? used.report.verdict } } as const]
     : []
+  const isSlow = verdict === 'hung'
+  const isWrong = engine === 'native' && cause === 'load'
   return [
-    ...(verdict === 'hung' ? ['give it more time with --timeout'] : []),
-    ...(engine === 'native' ? ['set INTATTN_ISA=scalar, where it is the faster instruction sets that fail'] : []),
+    ...(isSlow ? ['give it more time with --timeout'] : []),
+    ...(isWrong ? ['set INTATTN_ISA=scalar, where it is the faster instruction sets that fail'] : []),
     ...remedies(engine, attempts, here),
   ]
 }
-
-const passedOver: readonly AddonReport['verdict'][] = ['unfit', 'refused']

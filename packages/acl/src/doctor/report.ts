@@ -35,17 +35,21 @@ export interface PlaceReport {
 export interface AddonReport {
   engine: EngineName
   file: string
+  /** In bytes, as `sha256` of what was packed. */
+  size: number
+  sha256: string
   requiredFeatures: readonly string[]
   /** Of engine `acl`. */
   library?: LibraryInfo
   /**
    * - `unfit`: not to be loaded here, therefore not tried
+   * - `damaged`: not the file that was packed, therefore not tried
    * - `works`: computes what the reference engine computes
    * - `refused`: does not load; the next one is tried
    * - `wrong`: computes something else, or nothing
    * - `crashed`, `hung`: its process ended, or was ended after the time limit
    */
-  verdict: 'unfit' | ProbeVerdict
+  verdict: 'unfit' | 'damaged' | ProbeVerdict
   /** Why it does not work. */
   reason?: string
   /** Of the native engine: with which it works. */

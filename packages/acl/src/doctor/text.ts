@@ -43,6 +43,7 @@ const placeLines = ({ place, path, reason, addons }: PlaceReport): string[] => [
 
 const verdicts: Record<AddonReport['verdict'], string> = {
   unfit: 'not for this machine',
+  damaged: 'of no use',
   works: 'works',
   refused: 'does not load',
   wrong: 'does not work',

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,14 +9,20 @@ import { compiledModules } from './compile.js'
 
 const local = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const packageJson = local('../../package.json')
-const builtAddon = local('../../build/Release/intattn.node')
+export const builtAddon = local('../../build/Release/intattn.node')
 
 export const { version }: { version: string } = JSON.parse(readFileSync(packageJson, 'utf8'))
 export const platform = `${process.platform}-${process.arch}`
 
 /** An addon as `addons.json` lists it. */
 export type Entry = Record<string, unknown>
-export const nativeEntry: Entry = { engine: 'native', file: 'intattn.node', requiredFeatures: [] }
+export const nativeEntry: Entry = {
+  engine: 'native',
+  file: 'intattn.node',
+  size: 1,
+  sha256: '0'.repeat(64),
+  requiredFeatures: [],
+}
 export const manifest = (addons: unknown = [nativeEntry], others: Entry = {}): Entry => ({
   version,
   platform,
@@ -23,9 +30,44 @@ export const manifest = (addons: unknown = [nativeEntry], others: Entry = {}): E
   addons,
 })
 
-/** An addon that loads on every platform and machine: JavaScript. */
-export const pretended = (members: string): string =>
+/** What a binary for a platform begins with. */
+export function header(name = platform): Buffer {
+  const bytes = Buffer.alloc(64)
+  if (name.startsWith('darwin-')) {
+    bytes.writeUInt32LE(0xfeedfacf, 0)
+    bytes.writeUInt32LE(name.endsWith('-arm64') ? 0x100000c : 0x1000007, 4)
+    bytes.writeUInt32LE(6, 12)
+    return bytes
+  }
+  bytes.write('\x7fELF', 'latin1')
+  bytes.writeUInt16LE(3, 16)
+  bytes.writeUInt16LE(name.endsWith('-arm64') ? 183 : 62, 18)
+  return bytes
+}
+
+const mark = '/* pretended */'
+
+/** A binary that does what this JavaScript does, in the programs of a {@link Project}. */
+export const program = (source: string, name = platform): Buffer =>
+  Buffer.concat([header(name), Buffer.from(mark + source)])
+
+/** JavaScript that makes a module look like an addon. */
+export const exportsOf = (members: string): string =>
   `module.exports = { interfaceVersion: ${interfaceVersion}, ${members} }`
+
+/** An addon that loads on every machine. */
+export const pretended = (members: string, name?: string): Buffer => program(exportsOf(members), name)
+
+/** Lets Node.js load a {@link program}. */
+const loader = `{
+  const { _extensions } = require('node:module')
+  const load = _extensions['.node']
+  _extensions['.node'] = (module, file) => {
+    const [, source] = require('node:fs').readFileSync(file, 'latin1').split(${JSON.stringify(mark)})
+    if (source === undefined) load(module, file)
+    else module._compile(source, file)
+  }
+}\n`
 
 export interface Answer {
   status: number | null
@@ -53,29 +95,47 @@ export class Project {
     rmSync(this.root, { recursive: true })
   }
 
-  write(path: string, content: string | object): string {
+  write(path: string, content: Uint8Array | string | object): string {
     const file = join(this.root, path)
     mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
+    const isWhole = typeof content === 'string' || content instanceof Uint8Array
+    writeFileSync(file, isWhole ? content : JSON.stringify(content))
     return file
   }
 
   /** A folder of addons: the one that was built, unless there are `files`. */
-  addons(folder: string, content: string | object = manifest(), files?: Readonly<Record<string, string>>): string {
+  addons(folder: string, content: string | object = manifest(), files?: Files): string {
     const file = this.write(join(folder, 'addons.json'), content)
     for (const [name, source] of Object.entries(files ?? {})) this.write(join(folder, name), source)
     if (!files) copyFileSync(builtAddon, join(dirname(file), 'intattn.node'))
+    this.record(folder)
     return dirname(file)
   }
 
+  /** Writes sizes and digests of the files that are there into the `addons.json` of a folder. */
+  record(folder: string): void {
+    const file = join(this.root, folder, 'addons.json')
+    const text = readFileSync(file, 'utf8')
+    if (!text.startsWith('{"')) return
+    const content = JSON.parse(text)
+    if (!Array.isArray(content.addons)) return
+    for (const entry of content.addons) {
+      const binary = join(dirname(file), entry.file)
+      if (!existsSync(binary)) continue
+      const bytes = readFileSync(binary)
+      Object.assign(entry, { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') })
+    }
+    this.write(join(folder, 'addons.json'), content)
+  }
+
   /** The package with binaries. */
-  platformPackage(content?: string | object, files?: Readonly<Record<string, string>>, name = platform): string {
+  platformPackage(content?: string | object, files?: Files, name = platform): string {
     const folder = `node_modules/@intattn/acl-${name}`
     this.write(join(folder, 'package.json'), { name: `@intattn/acl-${name}`, version })
     return this.addons(folder, content, files)
   }
 
-  localBuild(content?: string | object, files?: Readonly<Record<string, string>>): string {
+  localBuild(content?: string | object, files?: Files): string {
     return this.addons('node_modules/@intattn/acl/build/Release', content, files)
   }
 
@@ -95,7 +155,7 @@ export class Project {
     machine: string,
     [out = 'pipe', errors = 'pipe']: Streams = [],
   ): Answer {
-    const preload = `--require=${this.write('machine.cjs', machine)}`
+    const preload = `--require=${this.write('machine.cjs', loader + machine)}`
     const { status, signal, stdout, stderr } = spawnSync(process.execPath, [...this.#flags, preload, ...args], {
       cwd: this.root,
       stdio: ['pipe', out, errors],
@@ -110,6 +170,7 @@ export class Project {
 
 /** Where stdout and stderr go: a file descriptor, or to the answer. */
 type Streams = readonly [stdout?: number | 'pipe', stderr?: number | 'pipe']
+type Files = Readonly<Record<string, string | Uint8Array>>
 
 export interface Circumstances {
   env?: NodeJS.ProcessEnv

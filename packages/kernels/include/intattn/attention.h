@@ -33,7 +33,7 @@ struct AttentionOptions {
   Scope value_scope = Scope::channel; ///< tensor, head, channel
   bool smooth_key = true;
   bool center_value = true;
-  unsigned threads = 1;
+  unsigned threads = 1; ///< most that work on a run, the caller of `run` included
   InstructionSet isa = InstructionSet::scalar;
 };
 
@@ -73,8 +73,9 @@ struct AttentionArguments {
 /// Longest key sequence a pipeline takes: 263,172 for `integer` (a row sum fits 32 bits), 2^24 otherwise.
 std::size_t max_key_length(Pipeline pipeline);
 
-/// Attention over any number of runs; keeps its threads and its working memory. One run at a time per object; different
-/// objects may run at the same time. Results do not depend on the number of threads.
+/// Attention over any number of runs; keeps its working memory. One run at a time per object; different objects may run
+/// at the same time. They share the worker threads of the process, which end with the last object that has more than
+/// one thread. Results do not depend on the number of threads.
 class Attention {
 public:
   /// Options must be valid (the caller checks).

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 
 namespace intattn {
 
@@ -23,5 +24,9 @@ public:
         &f);
   }
 };
+
+/// Our own threads: the calling one, and workers that all objects of the process share.
+/// @param threads at least 1
+std::unique_ptr<Executor> make_executor(unsigned threads);
 
 } // namespace intattn

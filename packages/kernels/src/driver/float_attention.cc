@@ -11,8 +11,8 @@
 namespace intattn {
 
 struct FloatAttention::Run : TiledRun<Run> {
-  Run(FloatAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
-      : TiledRun(owner.options_, arguments, owner.kernels_, pool, clock, owner.options_.head_dim,
+  Run(FloatAttention& owner, const AttentionArguments& arguments, Executor& executor, StageClock& clock)
+      : TiledRun(owner.options_, arguments, owner.kernels_, executor, clock, owner.options_.head_dim,
                  owner.storage_.element_bytes),
         storage(owner.storage_), scale(float(problem.softmax_scale)),
         limit_bits(
@@ -216,8 +216,8 @@ struct FloatAttention::Run : TiledRun<Run> {
   }
 };
 
-Status FloatAttention::run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock) {
-  Run run(*this, arguments, pool, clock);
+Status FloatAttention::run(const AttentionArguments& arguments, Executor& executor, StageClock& clock) {
+  Run run(*this, arguments, executor, clock);
   return run.reserve(workspace_) ? run.execute() : Status::out_of_memory;
 }
 

@@ -16,8 +16,8 @@ constexpr std::size_t accumulator_keys = 65536;
 
 /// One call of run: where everything lies, and the stages.
 struct QuantizedAttention::Run : TiledRun<Run> {
-  Run(QuantizedAttention& owner, const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock)
-      : TiledRun(owner.options_, arguments, owner.kernels_, pool, clock,
+  Run(QuantizedAttention& owner, const AttentionArguments& arguments, Executor& executor, StageClock& clock)
+      : TiledRun(owner.options_, arguments, owner.kernels_, executor, clock,
                  round_up(owner.options_.head_dim, owner.kernels_.depth_group), owner.kernels_.integer_bytes),
         table(owner.table_), index_scale(owner.index_scale_), scales(options, arguments, problem, kernels) {
     integer = options.pipeline == Pipeline::integer;
@@ -453,7 +453,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
 
   void gather_statistics(std::size_t unit_begin, std::size_t unit_end) {
     const std::size_t tasks_per_unit = 2 * scales.slabs();
-    pool.run((unit_end - unit_begin) * tasks_per_unit, [&](std::size_t task, unsigned thread) {
+    executor.run((unit_end - unit_begin) * tasks_per_unit, [&](std::size_t task, unsigned thread) {
       const std::uint64_t begin = ticks();
       column_statistics(unit_begin * tasks_per_unit + task, thread);
       clock.add(thread, Stage::prepare, begin);
@@ -466,7 +466,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     const bool global = options.key_scope == Scope::tensor || options.value_scope == Scope::tensor;
     if (options.query_scope != Scope::row) {
       if (arguments.query.type != ElementType::int8)
-        pool.run(problem.batch * problem.heads, [&](std::size_t head, unsigned thread) {
+        executor.run(problem.batch * problem.heads, [&](std::size_t head, unsigned thread) {
           const std::uint64_t begin = ticks();
           query_statistics(head, thread);
           clock.add(thread, Stage::prepare, begin);
@@ -492,8 +492,8 @@ QuantizedAttention::QuantizedAttention(const AttentionOptions& options, const Ke
     : options_(options), kernels_(kernels), table_(make_weight_table(options.table, options.normalization)),
       index_scale_(make_index_scale(options.table)) {}
 
-Status QuantizedAttention::run(const AttentionArguments& arguments, ThreadPool& pool, StageClock& clock) {
-  Run run(*this, arguments, pool, clock);
+Status QuantizedAttention::run(const AttentionArguments& arguments, Executor& executor, StageClock& clock) {
+  Run run(*this, arguments, executor, clock);
   return run.reserve(workspace_) ? run.execute() : Status::out_of_memory;
 }
 

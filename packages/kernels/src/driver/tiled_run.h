@@ -1,9 +1,9 @@
 #pragma once
 
 #include "driver/aligned_buffer.h"
+#include "intattn/executor.h"
 #include "driver/problem.h"
 #include "driver/run_status.h"
-#include "driver/thread_pool.h"
 #include "numerics/scale.h"
 #include "stage_clock.h"
 
@@ -38,19 +38,19 @@ template <class Derived> struct TiledRun : RunStatus {
 
   /// @param depth head_dim as it is padded in packed keys, @param element_bytes of packed elements
   TiledRun(const AttentionOptions& options, const AttentionArguments& arguments, const Kernels& kernels,
-           ThreadPool& pool, StageClock& clock, std::size_t depth, std::size_t element_bytes)
-      : options(options), arguments(arguments), kernels(kernels), pool(pool), clock(clock), problem(options, arguments),
-        depth(depth), padded_keys(round_up(problem.key_length, kernels.key_tile)),
+           Executor& executor, StageClock& clock, std::size_t depth, std::size_t element_bytes)
+      : options(options), arguments(arguments), kernels(kernels), executor(executor), clock(clock),
+        problem(options, arguments), depth(depth), padded_keys(round_up(problem.key_length, kernels.key_tile)),
         padded_dim(round_up(problem.dim, kernels.value_group)),
         packed_key_bytes(round_up(padded_keys * depth * element_bytes, 64)),
         packed_value_bytes(round_up(padded_keys * padded_dim * element_bytes, 64)),
-        wave(wave_units(problem, packed_key_bytes + packed_value_bytes, pool.size())),
-        rows(strip_rows(problem, padded_keys, kernels.row_tile, wave, pool.size())) {}
+        wave(wave_units(problem, packed_key_bytes + packed_value_bytes, executor.threads())),
+        rows(strip_rows(problem, padded_keys, kernels.row_tile, wave, executor.threads())) {}
 
   const AttentionOptions& options;
   const AttentionArguments& arguments;
   const Kernels& kernels;
-  ThreadPool& pool;
+  Executor& executor;
   StageClock& clock;
   const Problem problem;
   const std::size_t depth, padded_keys, padded_dim, packed_key_bytes, packed_value_bytes;
@@ -65,7 +65,7 @@ template <class Derived> struct TiledRun : RunStatus {
     derived().place_shared(workspace.shared.as());
     derived().place_scratch(nullptr, &scratch_bytes_);
     scratch_bytes_ = round_up(scratch_bytes_, 64) + thread_gap;
-    if (!workspace.scratch.reserve(scratch_bytes_ * pool.size()))
+    if (!workspace.scratch.reserve(scratch_bytes_ * executor.threads()))
       return false;
     scratch_ = workspace.scratch.as();
     return true;
@@ -79,7 +79,7 @@ template <class Derived> struct TiledRun : RunStatus {
   void run_wave(std::size_t first) {
     const std::size_t units = std::min(wave, problem.units() - first);
     const std::size_t packs = divide_up(problem.key_length, pack_keys), strips = divide_up(problem.query_length, rows);
-    pool.run(units * 2 * packs, [&](std::size_t task, unsigned thread) {
+    executor.run(units * 2 * packs, [&](std::size_t task, unsigned thread) {
       const std::uint64_t begin = ticks();
       const std::size_t slot = task / (2 * packs), unit = first + slot, key = task % packs * pack_keys;
       const std::size_t key_end = std::min(problem.keys_of_unit(unit), key + pack_keys);
@@ -88,7 +88,7 @@ template <class Derived> struct TiledRun : RunStatus {
     });
     if (failed())
       return;
-    pool.run(units * problem.group() * strips, [&](std::size_t task, unsigned thread) {
+    executor.run(units * problem.group() * strips, [&](std::size_t task, unsigned thread) {
       const std::size_t slot = task / (problem.group() * strips), unit = first + slot;
       const std::size_t head = unit / problem.kv_heads * problem.heads + unit % problem.kv_heads * problem.group() +
                                task / strips % problem.group();
