@@ -166,7 +166,7 @@ describe('what arrays may be', () => {
             const scale = Float32Array.from({ length: scaleCountOf(scope, dims) }, () => 0.01 + 0.02 * random.next())
             return tensor('int8', dims, integers, scale)
           }
-          const all = { ...options, quantization: { query, key, value } }
+          const all = { ...options, preset: 'precise-1' as const, quantization: { query, key, value } }
           using attention = new Attention(all)
           for (const given of [
             { query: scaled(query), key: scaled(key), value: scaled(value) },

@@ -2,6 +2,7 @@ import {
   type AttentionInputs,
   type AttentionOptions,
   type FloatTensor,
+  indexPresets,
   type Pipeline,
   pipelines,
   type Quantization,
@@ -36,15 +37,16 @@ export function randomProblem(random: Random, limits: Limits): RandomProblem {
     ...maybe(random, { causal: random.chance(0.7) }),
     ...maybe(random, { softmaxScale: (0.3 + 2 * random.next()) / Math.sqrt(headDim) }),
     ...maybe(random, { threads: random.integer(1, 4) }),
-    ...(pipeline === 'int8' || pipeline === 'int' ? quantizedOptions(random) : {}),
+    ...(pipeline === 'int8' || pipeline === 'int' ? quantizedOptions(random, pipeline) : {}),
     ...(pipeline === 'int' ? integerOptions(random) : {}),
   }
   return { options, inputs: randomInputs(random, options, limits.maxLength) }
 }
 
-function quantizedOptions(random: Random): Partial<AttentionOptions> {
+function quantizedOptions(random: Random, pipeline: Pipeline): Partial<AttentionOptions> {
   return {
-    ...maybe(random, { preset: random.pick(['precise', 'paper'] as const) }),
+    // Pipeline int's default may be of version 2.
+    ...(pipeline === 'int' || random.chance(0.5) ? { preset: random.pick(indexPresets) } : {}),
     ...maybe(random, {
       quantization: {
         ...maybe(random, { query: random.pick(['tensor', 'head', 'row'] as const) }),
@@ -89,9 +91,9 @@ function randomInputs(random: Random, options: AttentionOptions, maxLength: numb
 }
 
 /** The scopes that options come to. */
-export function scopesOf({ preset = 'precise', quantization = {} }: AttentionOptions): Quantization {
+export function scopesOf({ preset = 'precise-1', quantization = {} }: AttentionOptions): Quantization {
   const defaults: Quantization =
-    preset === 'precise'
+    preset === 'precise-1'
       ? { query: 'row', key: 'head', value: 'channel' }
       : { query: 'tensor', key: 'tensor', value: 'tensor' }
   return { ...defaults, ...quantization }
