@@ -2,7 +2,6 @@ import {
   type AttentionInputs,
   type AttentionOptions,
   type FloatTensor,
-  indexPresets,
   type Pipeline,
   pipelines,
   type Quantization,
@@ -44,9 +43,11 @@ export function randomProblem(random: Random, limits: Limits): RandomProblem {
 }
 
 function quantizedOptions(random: Random, pipeline: Pipeline): Partial<AttentionOptions> {
+  const preset = random.pick(['precise-1', 'paper'] as const)
+  // Its default may be of version 2.
+  const isInt = pipeline === 'int'
   return {
-    // Pipeline int's default may be of version 2.
-    ...(pipeline === 'int' || random.chance(0.5) ? { preset: random.pick(indexPresets) } : {}),
+    ...(random.chance(0.5) || isInt ? { preset } : {}),
     ...maybe(random, {
       quantization: {
         ...maybe(random, { query: random.pick(['tensor', 'head', 'row'] as const) }),
