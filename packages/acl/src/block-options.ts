@@ -22,7 +22,7 @@ export interface BlockOptions extends CommonOptions {
   readonly valueOffset?: readonly number[]
 }
 
-/** Section 10 of the specification's version 2. */
+/** The table of version 2 of the numeric specification. */
 const presets = {
   precise: { queryBits: 8, keyBits: 8, valueBits: 8, planeBits: 8 },
   fast: { queryBits: 8, keyBits: 7, valueBits: 8, planeBits: 7 },

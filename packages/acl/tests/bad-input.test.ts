@@ -295,7 +295,6 @@ describeEachEngine('inputs of Attention', (engine) => {
       'value.dims[2]',
     ],
     ['a scale with float32', { key: with_(key, { scale: Float32Array.of(1) }) }, 'UNKNOWN_OPTION', 'key.scale'],
-    ['int8 without a scale', { query: int8(queryDims) }, 'INVALID_ARGUMENT', 'query.scale'],
     ['keyLengths as a number', { keyLengths: 5 }, 'INVALID_ARGUMENT', 'keyLengths'],
     ['keyLengths of another class', { keyLengths: new Int32Array(2) }, 'INVALID_ARGUMENT', 'keyLengths'],
     ['a key length too few', { keyLengths: [5] }, 'SHAPE_MISMATCH', 'keyLengths'],
@@ -346,6 +345,7 @@ describeEachEngine('inputs of Attention', (engine) => {
     ['minus infinity at the end of the values', { value: holed(key, 159, -infinity) }, 'NON_FINITE', 'value'],
   ]
   const scaleCases: Case[] = [
+    ['int8 without a scale', { query: int8(queryDims) }, 'INVALID_ARGUMENT', 'query.scale'],
     ['an int8 scale too few', { query: int8(queryDims, Array(23).fill(1)) }, 'SHAPE_MISMATCH', 'query.scale'],
     ['a scale of zero', { query: int8(queryDims, Array(24).fill(0)) }, 'INVALID_ARGUMENT', 'query.scale[0]'],
     ['a negative scale', { key: int8(keyDims, [1, 1, -1, 1]) }, 'INVALID_ARGUMENT', 'key.scale[2]'],

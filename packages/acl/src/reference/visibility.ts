@@ -2,7 +2,7 @@ import type { CommonOptions } from '../common-options.js'
 import type { Problem } from '../problem.js'
 import { type Broadcast, biasOf, broadcastIndex, hides } from './addends.js'
 
-/** One query row and the keys it sees: section 6 of version 2 of the numeric specification, of all pipelines and both versions. */
+/** One query row and the keys it sees, by the rules of the numeric specification for all pipelines. */
 export interface Row {
   batch: number
   /** Counts over heads. */

@@ -68,7 +68,7 @@ function score(query: Operand, key: Operand, { row, kvHead }: Row, j: number): n
   return sum
 }
 
-/** Sections 8: integers within a block, float32 over blocks and segments. */
+/** Section 7: integers within a block, float32 over blocks and segments. */
 function outputRow({ blocks, rowSum }: BlockSoftmax, value: Operand, kvHead: number, out: Float32Array): void {
   const segment = new Float32Array(out.length)
   for (const [index, block] of blocks.entries()) {
@@ -97,7 +97,7 @@ function addBlock(block: Block, value: Operand, kvHead: number, segment: Float32
   for (let c = 0; c < valueDim; c++) segment[c]! += Math.fround(accumulator[c]!) * unit
 }
 
-/** Of the sum of the exponentials of the logits; sections 7 and 8. */
+/** Of the sum of the exponentials of the logits; section 7. */
 function logarithm({ max, rowSum }: BlockSoftmax): number {
   if (rowSum === 0n) return Number.NEGATIVE_INFINITY
   return Math.LN2 * (max / 1024 + Math.log2(Number(rowSum)) - 31 - Math.log2(16320))

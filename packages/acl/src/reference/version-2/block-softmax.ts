@@ -29,7 +29,7 @@ export interface Block {
   plane: Uint16Array
 }
 
-/** The integers of a row; sections 7 to 9 of the numeric specification. */
+/** The integers of a row; sections 5 and 6 of the numeric specification. */
 export interface BlockSoftmax {
   /** The greatest x, sink included; -infinity when no key is visible. */
   max: number

@@ -1,6 +1,6 @@
 import { unitsPerLogit } from '../addends.js'
 
-/** What a score times its key's scale is worth in 1/1024 octave; section 5 of the numeric specification. */
+/** What a score times its key's scale is worth in 1/1024 octave; section 4 of the numeric specification. */
 export const rowUnit = (queryScale: number, softmaxScale: number, rotationBlock: number): number =>
   Math.fround(queryScale * softmaxScale * Math.LOG2E * (1024 / rotationBlock))
 
