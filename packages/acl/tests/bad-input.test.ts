@@ -339,6 +339,12 @@ describeEachEngine('inputs of Attention', (engine) => {
     ['an output too short', { output: resized(query, 100) }, 'SHAPE_MISMATCH', 'output.data'],
     ['output and query in one place', { query, output: query }, 'INVALID_ARGUMENT', 'output'],
     ['output overlapping the query', { query: inShared(0), output: inShared(100) }, 'INVALID_ARGUMENT', 'output'],
+    [
+      'output over the mask',
+      { mask: mask([1, 1, 1, 5], new Uint8Array(shared.buffer, 0, 5)), output: inShared(0) },
+      'INVALID_ARGUMENT',
+      'output',
+    ],
     ['intermediates as text', { intermediates: 'all' }, 'INVALID_ARGUMENT', 'intermediates'],
     ['NaN in the query', { query: holed(query, 100, nan) }, 'NON_FINITE', 'query'],
     ['infinity in the keys', { key: holed(key, 0, infinity) }, 'NON_FINITE', 'key'],

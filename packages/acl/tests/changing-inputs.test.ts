@@ -179,6 +179,18 @@ describeEachEngine('objects that change while they are read', (engine) => {
   })
 })
 
+test.each(['mask', 'bias'] as const)('reference engine: a %s that is detached during a run', async (name) => {
+  const [batch, heads, rows] = dims as [number, number, number]
+  const size = [batch, heads, rows, rows]
+  const length = batch * heads * rows * rows
+  const mask = { type: 'bool', dims: size, data: new Uint8Array(length).fill(1) } as const
+  const bias = tensor('float32', size, new Float32Array(length))
+  using attention = new Attention({ ...options, preset: 'precise', engine: 'reference' })
+  const run = attention.run({ query: draw(), key: draw(), value: draw(), mask, bias })
+  detach({ mask, bias }[name].data)
+  expectTyped(await errorOf(() => run), 'BUFFER_CHANGED', `${name}.data`)
+})
+
 test('float64Attention: a getter of value.dims detaches the query', async () => {
   const query = draw()
   const value = withGetter(draw(), 'dims', () => detach(query.data))
