@@ -1,11 +1,12 @@
 import { canShrink, fixedView } from './buffers.js'
 import { failWith, type Snapshot } from './checks.js'
-import { chooseEngine } from './engines.js'
+import { chooseEngine, chosenEngineName } from './engines.js'
 import { NativeSession } from './native-session.js'
 import { type ResolvedOptions, readOptions, resolveOptions } from './options.js'
-import { checkProblem, type Problem, withCopies } from './problem.js'
+import { arraysOf, checkProblem, type Problem, withCopies } from './problem.js'
 import { ReferenceSession } from './reference/session.js'
 import type { Session } from './session.js'
+import { requireSupported } from './supported.js'
 import { requireUnchanged } from './tensors.js'
 import type {
   AttentionInputs,
@@ -47,8 +48,9 @@ export class Attention {
   /** @throws {@link IntAttnError} for a bad option or an engine that cannot run here ({@link LoaderError}: is not there at all) */
   constructor(options: AttentionOptions) {
     this.#asked = readOptions(options)
-    this.options = resolveOptions(this.#asked)
+    this.options = resolveOptions(this.#asked, chosenEngineName(this.#asked.engine))
     const engine = chooseEngine(this.#asked.engine, this.#asked.isa)
+    requireSupported(engine.name, this.options)
     this.engine = engine.name
     this.isa = engine.name === 'native' ? engine.isa : undefined
     this.#session =
@@ -79,7 +81,7 @@ export class Attention {
   ): Promise<AttentionResult<Output>> {
     const problem = this.#check(inputs)
     const working = withCopies(problem, (tensor) => canShrink(tensor.source))
-    const arrays = [problem.query, problem.key, problem.value, problem.output]
+    const arrays = arraysOf(problem)
     const previous = this.#last
     let finished = () => {}
     this.#last = new Promise((resolve) => {
@@ -108,7 +110,7 @@ export class Attention {
   runSync<Output extends FloatTensor = Float32Tensor>(inputs: AttentionInputs<Output>): AttentionResult<Output> {
     const problem = this.#check(inputs)
     if (this.#pending > 0) failWith('BUSY', 'attention', 'no run under way', `${this.#pending} pending`)
-    requireUnchanged([problem.query, problem.key, problem.value, problem.output])
+    requireUnchanged(arraysOf(problem))
     return result<Output>(problem, this.#session.runSync(problem))
   }
 
@@ -130,6 +132,7 @@ export class Attention {
   #check(inputs: unknown): Problem {
     this.#requireLive()
     const problem = checkProblem(this.options, this.#asked, inputs)
+    requireSupported(this.engine, this.options, problem)
     this.#requireLive() // getters of the inputs may have disposed of this
     return problem
   }
@@ -141,7 +144,7 @@ export class Attention {
 
 /** The output is of the supplied tensor's type, or float32 when there was none. */
 function result<Output extends FloatTensor>(problem: Problem, stages: StageTimes): AttentionResult<Output> {
-  const { intermediates } = problem
+  const { intermediates, logSumExp } = problem
   const output = problem.outputTensor as Output
-  return intermediates ? { output, stages, intermediates } : { output, stages }
+  return { output, stages, ...(intermediates && { intermediates }), ...(logSumExp && { logSumExp }) }
 }

@@ -1,7 +1,7 @@
 import { types } from 'node:util'
 
 /** Arrays the kernels read and write. */
-export type NumericArray = Float32Array | Uint16Array | Int8Array
+export type NumericArray = Float32Array | Uint16Array | Int8Array | Uint8Array
 
 // The intrinsic getters tell the truth about arrays of other realms, of subclasses, and with shadowed properties.
 const typedArrayPrototype: object = Object.getPrototypeOf(Uint8Array.prototype)
@@ -53,6 +53,8 @@ export function fixedView(array: ArrayBufferView): NumericArray {
       return new Float32Array(buffer, offset, length)
     case 'Int8Array':
       return new Int8Array(buffer, offset, length)
+    case 'Uint8Array':
+      return new Uint8Array(buffer, offset, length)
     default:
       return new Uint16Array(buffer, offset, length)
   }

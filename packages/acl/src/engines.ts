@@ -31,11 +31,15 @@ export function engines(): EngineInfo[] {
  * instruction set.
  */
 export function chooseEngine(engine: unknown, isa: unknown): Engine {
-  const name = settled(engine, 'engine', 'INTATTN_ENGINE', engineNames) ?? 'native'
+  const name = chosenEngineName(engine)
   if (name !== 'acl') return stepEngine(name, engine, isa)
   rejectIsa(name, engine, isa)
   return { name, addon: loadedAddon('acl').addon }
 }
+
+/** Which engine that is, whether or not it can run here. */
+export const chosenEngineName = (engine: unknown): EngineName =>
+  settled(engine, 'engine', 'INTATTN_ENGINE', engineNames) ?? 'native'
 
 /** The engine for one step of attention; where INTATTN_ENGINE asks for `acl`, which only has the whole, the native one. */
 export function chooseStepEngine(engine: unknown, isa: unknown): StepEngine {

@@ -1,24 +1,27 @@
-import { boolean, failWith, real, record } from './checks.js'
+import { type Addends, resolveAddends } from './addends.js'
+import { failWith, record } from './checks.js'
+import { resolveScale, resolveVisibility, type VisibilityOptions, visibilityNames } from './common-options.js'
+import { checkMasks, maskNames } from './masks.js'
 import { requireFinite } from './non-finite.js'
+import { logitAddend, requireBias } from './reference/addends.js'
 import { toFloat32 } from './reference/float-tensors.js'
-import { allocate, checkKeyLengths, checkTensor, requireDims, requireUnchanged } from './tensors.js'
-import type { AttentionInputs } from './types.js'
+import { rows } from './reference/visibility.js'
+import { allocate, checkTensor, requireDims, requireUnchanged } from './tensors.js'
+import type { AttentionInputs, AttentionOptions } from './types.js'
 
-/** What {@link float64Attention} takes. */
-export interface Float64AttentionInputs extends Pick<AttentionInputs, 'query' | 'key' | 'value' | 'keyLengths'> {
-  /** Query i sees keys j <= i + keyLength - queryLength. Default false. */
-  causal?: boolean
-  /** Positive; default 1 / sqrt(headDim). */
-  softmaxScale?: number
-}
+type Inputs = Pick<AttentionInputs, 'query' | 'key' | 'value' | 'keyLengths' | 'queryStart' | 'mask' | 'bias'>
+type Options = Pick<AttentionOptions, 'causal' | 'window' | 'keepFirst' | 'softmaxScale' | 'alibiSlopes' | 'sinks'>
 
-const names = ['query', 'key', 'value', 'keyLengths', 'causal', 'softmaxScale']
+/** What {@link float64Attention} takes: names and defaults as of {@link Attention}. */
+export interface Float64AttentionInputs extends Inputs, Options {}
+
+const names = ['query', 'key', 'value', ...maskNames, ...visibilityNames, 'softmaxScale', 'alibiSlopes', 'sinks']
 
 /**
  * Exact attention in float64, the yardstick of accuracy: softmax(softmaxScale · Q Kᵀ) V of float32 or float16 tensors, with heads
  * and kvHeads read from their dims. Computed on the calling thread.
  *
- * @returns [batch, heads, queryLength, headDim]; zeros for rows that see no key
+ * @returns [batch, heads, queryLength, valueDim]; zeros for rows that see no key
  * @throws {@link IntAttnError} for bad inputs
  */
 export function float64Attention(given: Float64AttentionInputs): Float64Array {
@@ -28,53 +31,69 @@ export function float64Attention(given: Float64AttentionInputs): Float64Array {
   const value = checkTensor(inputs.value, 'value', ['float32', 'float16'])
   const [batch, heads, queryLength, headDim] = query.dims
   const [, kvHeads, keyLength] = key.dims
+  const valueDim = value.dims[3]
   requireDims(key, [batch, kvHeads, keyLength, headDim])
-  requireDims(value, key.dims)
+  requireDims(value, [batch, kvHeads, keyLength, valueDim])
   if (heads % kvHeads !== 0) failWith('SHAPE_MISMATCH', 'key.dims[1]', `a divisor of heads (${heads})`, `${kvHeads}`)
-  const { causal: wanted = false, softmaxScale: scale = 1 / Math.sqrt(headDim) } = inputs
-  const causal = boolean(wanted, 'causal')
-  const softmaxScale = real(scale, 'softmaxScale', 1e-30, 1e30)
-  const keyLengths = checkKeyLengths(inputs.keyLengths, batch, keyLength)
-  requireUnchanged([query, key, value])
+  const softmaxScale = resolveScale(inputs.softmaxScale, headDim)
+  const options: VisibilityOptions & Addends = { ...resolveVisibility(inputs), ...resolveAddends(inputs, heads) }
+  const masks = checkMasks(inputs, [batch, heads, queryLength, keyLength])
+  const { keyLengths, mask, bias } = masks
+  requireUnchanged([query, key, value, mask, bias].filter((tensor) => tensor !== undefined))
   requireFinite(query, 'fp32')
   requireFinite(key, 'fp32', keyLengths)
   requireFinite(value, 'fp32', keyLengths)
+  requireBias(masks)
 
-  const [q, k, v] = [toFloat32(query), toFloat32(key), toFloat32(value)]
-  const output = allocate(Float64Array, q.length, 'output')
-  const group = heads / kvHeads
-  for (let kvHead = 0; kvHead < batch * kvHeads; kvHead++) {
-    const item = Math.floor(kvHead / kvHeads)
-    const present = keyLengths?.[item] ?? keyLength
-    const keysBegin = kvHead * keyLength * headDim
-    const headKeys = Float64Array.from(k.subarray(keysBegin, keysBegin + present * headDim))
-    const headValues = Float64Array.from(v.subarray(keysBegin, keysBegin + present * headDim))
-    const firstHead = item * heads + (kvHead % kvHeads) * group
-    for (let row = firstHead * queryLength; row < (firstHead + group) * queryLength; row++) {
-      const limit = causal ? Math.max(0, (row % queryLength) + 1 + keyLength - queryLength) : keyLength
-      const visible = Math.min(present, limit)
-      const queryRow = Float64Array.from(q.subarray(row * headDim, (row + 1) * headDim), (x) => x * softmaxScale)
-      attendRow(queryRow, headKeys, headValues, visible, output.subarray(row * headDim, (row + 1) * headDim))
-    }
+  const [q, k, v] = [query, key, value].map((tensor) => new Float64Array(toFloat32(tensor))) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ]
+  const addend = logitAddend(options, masks)
+  const output = allocate(Float64Array, batch * heads * queryLength * valueDim, 'output')
+  for (const row of rows({ heads, kvHeads, ...options }, { batch, queryLength, keyLength, ...masks })) {
+    attendRow({
+      query: q.subarray(row.row * headDim, (row.row + 1) * headDim).map((x) => x * softmaxScale),
+      keys: k.subarray(row.kvHead * keyLength * headDim, (row.kvHead + 1) * keyLength * headDim),
+      values: v.subarray(row.kvHead * keyLength * valueDim, (row.kvHead + 1) * keyLength * valueDim),
+      seen: row.keys,
+      addend: addend && ((j) => addend(row, j)),
+      sink: options.sinks?.[row.head] ?? Number.NEGATIVE_INFINITY,
+      out: output.subarray(row.row * valueDim, (row.row + 1) * valueDim),
+    })
   }
   return output
 }
 
-function attendRow(query: Float64Array, keys: Float64Array, values: Float64Array, visible: number, out: Float64Array) {
-  const headDim = query.length
-  const weights = new Float64Array(visible)
-  let rowMax = Number.NEGATIVE_INFINITY
-  for (let j = 0, at = 0; j < visible; j++) {
-    let logit = 0
-    for (let c = 0; c < headDim; c++, at++) logit += query[c]! * keys[at]!
-    weights[j] = logit
+interface ExactRow {
+  query: Float64Array
+  /** [keyLength, headDim] */
+  keys: Float64Array
+  /** [keyLength, valueDim] */
+  values: Float64Array
+  seen: Uint32Array
+  addend: ((key: number) => number) | undefined
+  sink: number
+  out: Float64Array
+}
+
+function attendRow({ query, keys, values, seen, addend, sink, out }: ExactRow): void {
+  if (seen.length === 0) return
+  const [headDim, valueDim] = [query.length, out.length]
+  const weights = new Float64Array(seen.length)
+  let rowMax = sink
+  for (let i = 0; i < seen.length; i++) {
+    let logit = addend ? addend(seen[i]!) : 0
+    for (let c = 0, at = seen[i]! * headDim; c < headDim; c++, at++) logit += query[c]! * keys[at]!
+    weights[i] = logit
     if (logit > rowMax) rowMax = logit
   }
-  let sum = 0
-  for (let j = 0, at = 0; j < visible; j++) {
-    const weight = Math.exp(weights[j]! - rowMax)
+  let sum = Math.exp(sink - rowMax)
+  for (let i = 0; i < seen.length; i++) {
+    const weight = Math.exp(weights[i]! - rowMax)
     sum += weight
-    for (let c = 0; c < headDim; c++, at++) out[c]! += weight * values[at]!
+    for (let c = 0, at = seen[i]! * valueDim; c < valueDim; c++, at++) out[c]! += weight * values[at]!
   }
-  for (let c = 0; visible > 0 && c < headDim; c++) out[c]! /= sum
+  for (let c = 0; c < valueDim; c++) out[c]! /= sum
 }

@@ -18,6 +18,7 @@ export {
   weightTable,
 } from './index-softmax.js'
 export type { ResolvedOptions } from './options.js'
+export { defaultPreset } from './presets.js'
 export { type QuantizeOptions, type QuantizeResult, quantize } from './quantize.js'
 export type { IndexParameters, WeightTable } from './reference/index-softmax.js'
 export { type AvailableResources, availableResources } from './resources/resources.js'

@@ -13,7 +13,7 @@ import { failWith } from './checks.js'
 import { firstLine } from './describe.js'
 import type { Engine } from './engines.js'
 import { allAtOnce, finiteInSteps, firstBeyond, oneByOne, outputOverflows, type Steps, tooWide } from './non-finite.js'
-import { isInteger, isQuantized, type ResolvedOptions } from './options.js'
+import { isIndex, isQuantized, type ResolvedOptions } from './options.js'
 import { overlapping, type Problem } from './problem.js'
 import { channelMeans } from './reference/quantize.js'
 import type { Session } from './session.js'
@@ -107,7 +107,7 @@ function* isTooWide(tensor: CheckedTensor, lengths: Uint32Array | undefined): St
 function nativeOptions(options: ResolvedOptions): Omit<ConstructorParameters<Addon['Attention']>[0], 'isa'> {
   const { pipeline, heads, kvHeads, headDim, causal, softmaxScale, threads } = options
   const quantized = isQuantized(options)
-  const integer = isInteger(options)
+  const index = isIndex(options)
   return {
     pipeline: pipelines.indexOf(pipeline),
     heads,
@@ -121,8 +121,8 @@ function nativeOptions(options: ResolvedOptions): Omit<ConstructorParameters<Add
     valueScope: scopeCode(quantized ? options.quantization.value : 'tensor'),
     smoothKey: quantized && options.smoothKey,
     centerValue: quantized && options.centerValue,
-    ...tableCode(integer ? options : { table: 'exp2' }),
-    normalization: normalizationCode(integer ? options.normalization : 'deferred'),
+    ...tableCode(index ? options : { table: 'exp2' }),
+    normalization: normalizationCode(index ? options.normalization : 'deferred'),
   }
 }
 

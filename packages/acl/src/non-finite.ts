@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { failWith } from './checks.js'
 import { float16Overflow, float16Value } from './float16.js'
 import type { CheckedTensor } from './tensors.js'
-import type { Pipeline, TensorType } from './types.js'
+import type { ElementType, Pipeline } from './types.js'
 
 /** Work in steps: between two of them, other work may have its turn. */
 export type Steps<T> = Generator<void, T>
@@ -38,7 +38,7 @@ export function requireFinite(tensor: CheckedTensor, pipeline: Pipeline, lengths
 export function* finiteInSteps(tensor: CheckedTensor, pipeline: Pipeline, lengths?: Uint32Array): Steps<void> {
   const bound = pipeline === 'fp16' ? float16Overflow : Number.POSITIVE_INFINITY
   const index = yield* firstBeyond(tensor, bound, lengths)
-  if (index >= 0) reject(tensor, pipeline, index)
+  if (index >= 0) reject(tensor, pipeline === 'fp16' ? 'float16' : 'float32', index)
 }
 
 /** The first element whose magnitude is not below the bound, or -1. */
@@ -66,12 +66,12 @@ export function* firstBeyond({ data, dims, type }: CheckedTensor, bound: number,
 }
 
 /** Throws unless every value stays finite when rounded to the type of the output. */
-export function requireOutput(type: TensorType, values: Float32Array): void {
+export function requireOutput(type: ElementType, values: Float32Array): void {
   const bound = type === 'float16' ? float16Overflow : Number.POSITIVE_INFINITY
   for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < bound)) outputOverflows(type)
 }
 
-export function outputOverflows(type: TensorType): never {
+export function outputOverflows(type: ElementType): never {
   const limit = type === 'float16' ? `magnitudes below ${float16Overflow}` : 'magnitudes that stay finite in float32'
   return failWith('NON_FINITE', 'output', `${limit}, as its type '${type}' needs`, 'larger ones')
 }
@@ -82,12 +82,17 @@ export function tooWide(argument: string): never {
   return failWith('NON_FINITE', argument, expected, 'a channel that spans more')
 }
 
-function reject({ argument, data, dims, type }: CheckedTensor, pipeline: Pipeline, index: number): never {
+/** Throws for an element that is NaN, infinite or beyond the range of a number format. */
+export function reject(
+  { argument, data, dims, type }: CheckedTensor,
+  format: 'float16' | 'float32',
+  index: number,
+): never {
   const [, heads, length, headDim] = dims
   const row = Math.floor(index / headDim)
   const head = Math.floor(row / length)
   const place = [Math.floor(head / heads), head % heads, row % length, index % headDim]
   const value = type === 'float16' ? float16Value(data[index]!) : data[index]
-  const expected = pipeline === 'fp16' ? `finite values below ${float16Overflow}, float16's range,` : 'finite values'
+  const expected = format === 'float16' ? `finite values below ${float16Overflow}, float16's range,` : 'finite values'
   return failWith('NON_FINITE', argument, expected, `${value} at [${place.join(', ')}] (element ${index})`)
 }

@@ -1,130 +1,76 @@
-import { boolean, fail, integer, oneOf, real, record, type Snapshot } from './checks.js'
-import { availableResources } from './resources/resources.js'
-import { type ResolvedTable, resolveTable, tableOptionNames } from './table.js'
-import { type Normalization, type Pipeline, type Preset, pipelines, type Quantization } from './types.js'
+import { type BlockOptions, blockOptionNames, resolveBlockOptions } from './block-options.js'
+import { fail, oneOf, record, type Snapshot } from './checks.js'
+import { type CommonOptions, commonNames, resolveCommon } from './common-options.js'
+import {
+  type IndexOptions,
+  indexOptionNames,
+  type QuantizedOptions,
+  resolveIndexOptions,
+  resolveQuantizedOptions,
+  softmaxOptionNames,
+} from './index-options.js'
+import { isIndexPreset, resolvePreset } from './presets.js'
+import { type EngineName, type Pipeline, type Preset, pipelines } from './types.js'
 
-/** Greatest number of values per head. */
-export const maxHeadDim = 1024
-const maxHeads = 65536
-const maxThreads = 256
-
-/** Options with every default settled; those the pipeline does not have are absent. */
-export interface ResolvedOptions {
+/** Options with every default settled; those that the pipeline, or the version of its arithmetic, does not have are absent. */
+export interface ResolvedOptions
+  extends CommonOptions,
+    Partial<Omit<BlockOptions, keyof CommonOptions | 'version' | 'preset'>>,
+    Partial<Pick<IndexOptions, 'quantization' | 'normalization' | 'table'>> {
   readonly pipeline: Pipeline
-  readonly heads: number
-  readonly kvHeads: number
-  readonly headDim: number
-  readonly causal: boolean
-  readonly softmaxScale: number
-  readonly threads: number
-  /** Pipelines `int8` and `int`, as the four below. */
+  /** Of the numeric specification; pipelines `int8` (always 1) and `int`, as the preset. */
+  readonly version?: 1 | 2
   readonly preset?: Preset
-  readonly quantization?: Readonly<Quantization>
-  readonly smoothKey?: boolean
-  readonly centerValue?: boolean
-  /** Pipeline `int` only, as all below. */
-  readonly normalization?: Normalization
-  readonly table?: 'natural' | 'exp2'
   /** Table `natural` only, as `lutBits`. */
   readonly clip?: number
   readonly lutBits?: 4 | 5 | 6
 }
 
-/** What the int8 GEMMs need. */
-export interface QuantizedOptions extends ResolvedOptions {
-  readonly quantization: Readonly<Quantization>
-  readonly smoothKey: boolean
-  readonly centerValue: boolean
-}
-
-/** What the `int` pipeline needs. */
-export type IntegerOptions = QuantizedOptions & ResolvedTable & { readonly normalization: Normalization }
-
-/** Defaults of the quantized pipelines; section 8 of the numeric specification. */
-const presets = {
-  precise: {
-    quantization: { query: 'row', key: 'head', value: 'channel' },
-    smoothKey: true,
-    centerValue: true,
-    table: 'exp2',
-    normalization: 'deferred',
-  },
-  paper: {
-    quantization: { query: 'tensor', key: 'tensor', value: 'tensor' },
-    smoothKey: false,
-    centerValue: false,
-    table: 'natural',
-    normalization: 'integer',
-  },
-} as const
-
-const commonNames = ['pipeline', 'heads', 'kvHeads', 'headDim', 'causal', 'softmaxScale', 'threads', 'engine', 'isa']
-const quantizedNames = ['preset', 'quantization', 'smoothKey', 'centerValue']
-const integerNames = ['normalization', ...tableOptionNames]
-const allNames = [...commonNames, ...quantizedNames, ...integerNames]
+const quantizedNames = ['preset', 'smoothKey', 'centerValue']
+const ownNames = ['pipeline', 'softcap', 'engine', 'isa']
+const allNames = [...ownNames, ...commonNames, ...quantizedNames, ...blockOptionNames, ...indexOptionNames]
 
 /** The options as the caller asks for them: what is undefined is left to defaults. */
 export const readOptions = (given: unknown): Snapshot => record(given, 'options', allNames)
 
-/** Check options and settle defaults; `engine` and `isa` are left to the choice of an engine. */
-export function resolveOptions(options: Snapshot): ResolvedOptions {
-  const or = (name: string, byDefault: unknown) => (options[name] === undefined ? byDefault : options[name])
-  const { threads = defaultThreads() } = options
-
-  const pipeline = oneOf(or('pipeline', 'int'), 'pipeline', pipelines)
-  for (const name of [...quantizedNames, ...integerNames]) {
-    if (options[name] === undefined || hasOption(pipeline, name)) continue
-    fail('UNKNOWN_OPTION', name, `no such option with pipeline '${pipeline}'`, options[name])
+/** Check options and settle defaults, some of which the engine decides; `isa` is left to the choice of an engine. */
+export function resolveOptions(options: Snapshot, engine: EngineName): ResolvedOptions {
+  const { pipeline: wanted = 'int' } = options
+  const pipeline = oneOf(wanted, 'pipeline', pipelines)
+  if (options.softcap !== undefined) {
+    fail(
+      'UNKNOWN_OPTION',
+      'softcap',
+      'no softcap, which is not supported: tanh differs between machines',
+      options.softcap,
+    )
   }
-
-  const heads = integer(options.heads, 'heads', 1, maxHeads)
-  const kvHeads = integer(or('kvHeads', heads), 'kvHeads', 1, maxHeads)
-  if (heads % kvHeads !== 0) fail('SHAPE_MISMATCH', 'kvHeads', `a divisor of heads (${heads})`, kvHeads)
-  const headDim = integer(options.headDim, 'headDim', 1, maxHeadDim)
-  const common = {
-    pipeline,
-    heads,
-    kvHeads,
-    headDim,
-    causal: boolean(or('causal', false), 'causal'),
-    softmaxScale: real(or('softmaxScale', 1 / Math.sqrt(headDim)), 'softmaxScale', 1e-30, 1e30),
-    threads: integer(threads, 'threads', 1, maxThreads),
+  const reject = (names: readonly string[], where: string) => {
+    for (const name of names) {
+      if (options[name] !== undefined) fail('UNKNOWN_OPTION', name, `no such option with ${where}`, options[name])
+    }
   }
-  if (pipeline === 'fp32' || pipeline === 'fp16') return Object.freeze(common)
-
-  const preset = oneOf(or('preset', 'precise'), 'preset', ['precise', 'paper'])
-  const defaults = presets[preset]
-  const quantized = {
-    ...common,
-    preset,
-    quantization: resolveQuantization(or('quantization', {}), defaults.quantization),
-    smoothKey: boolean(or('smoothKey', defaults.smoothKey), 'smoothKey'),
-    centerValue: boolean(or('centerValue', defaults.centerValue), 'centerValue'),
+  const where = `pipeline '${pipeline}'`
+  if (pipeline === 'fp32' || pipeline === 'fp16') {
+    reject([...quantizedNames, ...blockOptionNames, ...indexOptionNames], where)
+    return Object.freeze({ pipeline, ...resolveCommon(options) })
   }
-  if (pipeline === 'int8') return Object.freeze(quantized)
+  if (pipeline === 'int8') reject([...blockOptionNames, ...softmaxOptionNames], where)
 
-  return Object.freeze({
-    ...quantized,
-    normalization: oneOf(or('normalization', defaults.normalization), 'normalization', ['integer', 'deferred']),
-    ...resolveTable(options, defaults.table),
-  })
+  const preset = resolvePreset(options.preset, pipeline, engine)
+  const common = resolveCommon(options)
+  if (!isIndexPreset(preset)) {
+    reject(indexOptionNames, `preset '${preset}', of version 2`)
+    return Object.freeze({ pipeline, ...resolveBlockOptions(options, preset, common) })
+  }
+  reject(blockOptionNames, `preset '${preset}', of version 1`)
+  const resolve = pipeline === 'int' ? resolveIndexOptions : resolveQuantizedOptions
+  return Object.freeze({ pipeline, ...resolve(options, preset, common) })
 }
 
-const defaultThreads = (): number => Math.min(availableResources().threads, maxThreads)
+type Resolved<Options> = ResolvedOptions & Options
 
-export const isQuantized = (options: ResolvedOptions): options is QuantizedOptions => options.quantization !== undefined
-export const isInteger = (options: ResolvedOptions): options is IntegerOptions => options.pipeline === 'int'
-
-function hasOption(pipeline: Pipeline, name: string): boolean {
-  return pipeline === 'int' || (pipeline === 'int8' && quantizedNames.includes(name))
-}
-
-function resolveQuantization(given: unknown, defaults: Quantization): Readonly<Quantization> {
-  const scopes = record(given, 'quantization', ['query', 'key', 'value'], 'quantization.')
-  const { query = defaults.query, key = defaults.key, value = defaults.value } = scopes
-  return Object.freeze({
-    query: oneOf(query, 'quantization.query', ['tensor', 'head', 'row']),
-    key: oneOf(key, 'quantization.key', ['tensor', 'head']),
-    value: oneOf(value, 'quantization.value', ['tensor', 'head', 'channel']),
-  })
-}
+export const isQuantized = (options: ResolvedOptions): options is Resolved<QuantizedOptions> => options.version === 1
+export const isIndex = (options: ResolvedOptions): options is Resolved<IndexOptions> =>
+  options.version === 1 && options.pipeline === 'int'
+export const isBlock = (options: ResolvedOptions): options is Resolved<BlockOptions> => options.version === 2

@@ -1,61 +1,92 @@
+import { noAddend } from './addends.js'
+import type { BlockOptions } from './block-options.js'
 import { type NumericArray, overlap } from './buffers.js'
 import { boolean, fail, failWith, integer, record, type Snapshot } from './checks.js'
-import { isQuantized, type QuantizedOptions, type ResolvedOptions } from './options.js'
-import { type Dims, scaleCount } from './scopes.js'
+import type { QuantizedOptions } from './index-options.js'
+import { allocateBlockIntermediates, allocateIndexIntermediates } from './intermediates.js'
+import { checkMasks, type Masks, maskNames } from './masks.js'
+import { isBlock, isIndex, isQuantized, type ResolvedOptions } from './options.js'
+import type { Dims } from './scopes.js'
 import { maxRowLength } from './table.js'
-import { allocate, type CheckedTensor, checkKeyLengths, checkTensor, requireDims, withScale } from './tensors.js'
-import type { FloatTensor, Intermediates, Pipeline, TensorType } from './types.js'
+import { allocate, type CheckedTensor, checkTensor, requireDims, withRowScale, withScale } from './tensors.js'
+import type { FloatTensor, Intermediates, TensorType } from './types.js'
 
 /** One run, checked: whatever an engine is given is sound. */
-export interface Problem {
+export interface Problem extends Masks {
   readonly batch: number
   readonly queryLength: number
   readonly keyLength: number
-  readonly keyLengths: Uint32Array | undefined
   readonly query: CheckedTensor
   readonly key: CheckedTensor
   readonly value: CheckedTensor
   readonly output: CheckedTensor
   /** What the caller gets back as `output`: the very tensor they supplied, if they did. */
   readonly outputTensor: FloatTensor
+  /** Whether this run subtracts the mean of its keys; {@link ResolvedOptions.smoothKey} unless something of the run speaks against it. */
+  readonly smoothKey: boolean
+  /** Likewise, of its values. */
+  readonly centerValue: boolean
   readonly intermediates: Intermediates | undefined
+  /** [batch, heads, queryLength], to be filled. */
+  readonly logSumExp: Float32Array | undefined
 }
 
-const inputNames = ['query', 'key', 'value', 'keyLengths', 'output', 'intermediates']
+const inputNames = ['query', 'key', 'value', ...maskNames, 'output', 'intermediates', 'logSumExp']
 const floatTypes: readonly TensorType[] = ['float32', 'float16']
 const anyType: readonly TensorType[] = ['float32', 'float16', 'int8']
 
-/** Longest key sequence: a row sum of the `int` pipeline must fit 32 bits. */
-export const maxKeyLength = (pipeline: Pipeline): number => (pipeline === 'int' ? maxRowLength : 2 ** 24)
+/** Longest key sequence: a row sum of pipeline `int` must fit 32 bits in version 1, 63 bits in version 2. */
+export function maxKeyLength(options: ResolvedOptions): number {
+  if (isBlock(options)) return 2 ** 18
+  return isIndex(options) ? maxRowLength : 2 ** 24
+}
 
 /** @param asked the options as the caller gave them, which tell a wish from a default */
 export function checkProblem(options: ResolvedOptions, asked: Snapshot, given: unknown): Problem {
   const inputs = record(given, 'inputs', inputNames)
-  const { heads, kvHeads, headDim, pipeline } = options
-  const types = isQuantized(options) ? anyType : floatTypes
+  const { heads, kvHeads, headDim, valueDim, pipeline } = options
+  const types = options.version === undefined ? floatTypes : anyType
 
   const query = checkTensor(inputs.query, 'query', types)
   const [batch, , queryLength] = query.dims
   requireDims(query, [batch, heads, queryLength, headDim])
   const key = checkTensor(inputs.key, 'key', types)
-  const keyLength = integer(key.dims[2], 'key.dims[2]', 1, maxKeyLength(pipeline))
+  const keyLength = integer(key.dims[2], 'key.dims[2]', 1, maxKeyLength(options))
   requireDims(key, [batch, kvHeads, keyLength, headDim])
   const value = checkTensor(inputs.value, 'value', types)
-  requireDims(value, key.dims)
-  const tensors = isQuantized(options) ? scaled(options, asked, { query, key, value }) : { query, key, value }
+  requireDims(value, [batch, kvHeads, keyLength, valueDim])
+  const tensors = scaled(options, asked, { query, key, value })
 
-  const keyLengths = checkKeyLengths(inputs.keyLengths, batch, keyLength)
-  const { output, outputTensor } = checkOutput(inputs.output, query.dims)
-  for (const input of [query, key, value]) {
-    if (overlap(output.data, input.data)) overlapping(input.argument)
+  const masks = checkMasks(inputs, [batch, heads, queryLength, keyLength])
+  const { mask, bias } = masks
+  if (bias && isIndex(options)) noAddend('bias', options.preset, inputs.bias)
+  const { output, outputTensor } = checkOutput(inputs.output, [batch, heads, queryLength, valueDim])
+  for (const input of [query, key, value, mask, bias]) {
+    if (input && overlap(output.data, input.data)) overlapping(input.argument)
   }
-  const wanted = inputs.intermediates !== undefined && boolean(inputs.intermediates, 'intermediates')
-  if (wanted && !isQuantized(options)) {
+  const wantsIntermediates = inputs.intermediates !== undefined && boolean(inputs.intermediates, 'intermediates')
+  if (wantsIntermediates && options.version === undefined) {
     fail('UNKNOWN_OPTION', 'intermediates', `no intermediates with pipeline '${pipeline}'`, true)
   }
-  const intermediates =
-    wanted && isQuantized(options) ? allocateIntermediates(options, query.dims, key.dims) : undefined
-  return { batch, queryLength, keyLength, keyLengths, ...tensors, output, outputTensor, intermediates }
+  const wantsLogSumExp = inputs.logSumExp !== undefined && boolean(inputs.logSumExp, 'logSumExp')
+  if (wantsLogSumExp && !isBlock(options)) {
+    const where = options.preset ? `preset '${options.preset}'` : `pipeline '${pipeline}'`
+    fail('UNKNOWN_OPTION', 'logSumExp', `no logSumExp with ${where}`, true)
+  }
+  const isMasked = mask !== undefined || bias !== undefined
+  return {
+    batch,
+    queryLength,
+    keyLength,
+    ...masks,
+    ...tensors,
+    output,
+    outputTensor,
+    smoothKey: subtractsMean(options, asked, 'smoothKey', key, isMasked),
+    centerValue: subtractsMean(options, asked, 'centerValue', value, isMasked),
+    intermediates: wantsIntermediates ? allocateIntermediates(options, tensors) : undefined,
+    logSumExp: wantsLogSumExp ? allocate(Float32Array, batch * heads * queryLength, 'logSumExp') : undefined,
+  }
 }
 
 /** @param argument the input that shares memory with the output */
@@ -63,14 +94,18 @@ export function overlapping(argument: string): never {
   return failWith('INVALID_ARGUMENT', 'output', 'memory of its own', `memory shared with ${argument}`)
 }
 
-function scaled(
-  options: QuantizedOptions,
-  asked: Snapshot,
-  { query, key, value }: Record<'query' | 'key' | 'value', CheckedTensor>,
-): Record<'query' | 'key' | 'value', CheckedTensor> {
-  const { quantization } = options
+type Tensors = Record<'query' | 'key' | 'value', CheckedTensor>
+
+/** The tensors with their scales, if what is int8 goes together with itself and the options. */
+function scaled(options: ResolvedOptions, asked: Snapshot, tensors: Tensors): Tensors {
+  const { key, value } = tensors
   if (asked.smoothKey === true && key.type === 'int8') notForInt8('smoothKey', 'key')
   if (asked.centerValue === true && value.type === 'int8') notForInt8('centerValue', 'value')
+  if (isBlock(options)) return withRowScales(options, tensors)
+  return isQuantized(options) ? withScales(options, tensors) : tensors
+}
+
+function withScales({ quantization }: QuantizedOptions, { query, key, value }: Tensors): Tensors {
   return {
     query: withScale(query, quantization.query),
     key: withScale(key, quantization.key),
@@ -78,9 +113,37 @@ function scaled(
   }
 }
 
-function notForInt8(option: string, argument: string): never {
-  const received = `an int8 ${argument} with ${option}: true`
+function withRowScales({ keyBits, valueBits, ...options }: BlockOptions, { query, key, value }: Tensors): Tensors {
+  if ((query.type === 'int8') !== (key.type === 'int8')) {
+    const expected =
+      query.type === 'int8' ? "'int8', as the query's" : "'float32' or 'float16', as the query is no int8"
+    failWith('INVALID_ARGUMENT', 'key.type', expected, `'${key.type}'`)
+  }
+  if (key.type === 'int8') {
+    if (options.keyOffset) notForInt8('keyOffset', 'key')
+    if (keyBits === 4) notForInt8('keyBits', 'key', 4)
+  }
+  if (value.type === 'int8') {
+    if (options.valueOffset) notForInt8('valueOffset', 'value')
+    if (valueBits === 4) notForInt8('valueBits', 'value', 4)
+  }
+  return { query: withRowScale(query), key: withRowScale(key), value: withRowScale(value) }
+}
+
+function notForInt8(option: string, argument: string, value?: number): never {
+  const received = `an int8 ${argument} with ${option}${value === undefined ? '' : `: ${value}`}`
   return failWith('UNKNOWN_OPTION', option, `a float32 or float16 ${argument}, quantized here`, received)
+}
+
+function subtractsMean(
+  options: ResolvedOptions,
+  asked: Snapshot,
+  name: 'smoothKey' | 'centerValue',
+  { type }: CheckedTensor,
+  isMasked: boolean,
+): boolean {
+  if (!options[name] || type === 'int8') return false
+  return !isBlock(options) || asked[name] === true || !isMasked
 }
 
 function checkOutput(given: unknown, dims: Dims): { output: CheckedTensor; outputTensor: FloatTensor } {
@@ -103,36 +166,22 @@ function checkOutput(given: unknown, dims: Dims): { output: CheckedTensor; outpu
   return { output, outputTensor: given as FloatTensor }
 }
 
-function allocateIntermediates(options: QuantizedOptions, query: Dims, key: Dims): Intermediates {
-  const { pipeline, quantization } = options
-  const [batch, heads, queryLength, headDim] = query
-  const rows = batch * heads * queryLength
-  const keys = batch * key[1] * key[2] * headDim
-  const make = <T>(create: new (length: number) => T, length: number) => allocate(create, length, 'intermediates')
-  const quantized: Intermediates = {
-    queryInt8: make(Int8Array, rows * headDim),
-    keyInt8: make(Int8Array, keys),
-    valueInt8: make(Int8Array, keys),
-    queryScale: make(Float32Array, scaleCount(quantization.query, query)),
-    keyScale: make(Float32Array, scaleCount(quantization.key, key)),
-    valueScale: make(Float32Array, scaleCount(quantization.value, key)),
-    valueCenter: make(Float32Array, batch * key[1] * headDim),
-    scores: make(Int32Array, rows * key[2]),
-  }
-  if (pipeline !== 'int') return quantized
-  return {
-    ...quantized,
-    probabilities: make(Uint8Array, rows * key[2]),
-    rowSum: make(Uint32Array, rows),
-    lost: make(Int32Array, rows),
-  }
+function allocateIntermediates(options: ResolvedOptions, tensors: Tensors): Intermediates | undefined {
+  if (isBlock(options)) return allocateBlockIntermediates(options, tensors)
+  return isQuantized(options) ? allocateIndexIntermediates(options, tensors) : undefined
+}
+
+/** Everything a run reads or writes. */
+export function arraysOf({ query, key, value, mask, bias, output }: Problem): CheckedTensor[] {
+  return [query, key, value, mask, bias, output].filter((tensor) => tensor !== undefined)
 }
 
 /** The same run, with private copies of the tensors for which `isCopied` holds. */
 export function withCopies(problem: Problem, isCopied: (tensor: CheckedTensor) => boolean): Problem {
   const copy = (tensor: CheckedTensor) => (isCopied(tensor) ? { ...tensor, data: copyOf(tensor) } : tensor)
-  const { query, key, value, output } = problem
-  return { ...problem, query: copy(query), key: copy(key), value: copy(value), output: copy(output) }
+  const { query, key, value, mask, bias, output } = problem
+  const inputs = { query: copy(query), key: copy(key), value: copy(value) }
+  return { ...problem, ...inputs, mask: mask && copy(mask), bias: bias && copy(bias), output: copy(output) }
 }
 
 function copyOf({ argument, data }: CheckedTensor): NumericArray {

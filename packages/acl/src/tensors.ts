@@ -3,13 +3,13 @@ import { anyObject, fail, failWith, integer, isArray, oneOf, read, snapshot } fr
 import { describe } from './describe.js'
 import { IntAttnError } from './errors.js'
 import { type Dims, type Scope, scaleCount } from './scopes.js'
-import type { TensorType } from './types.js'
+import type { ElementType } from './types.js'
 
 /** A tensor after the border: read once, checked, its data a plain view of fixed length. */
 export interface CheckedTensor {
   /** The name errors call it by. */
   readonly argument: string
-  readonly type: TensorType
+  readonly type: ElementType
   readonly dims: Dims
   readonly data: NumericArray
   /** The caller's own array, which decides whether the memory is still there after a run. */
@@ -24,14 +24,15 @@ export interface CheckedTensor {
 
 const axes = ['batch', 'heads', 'length', 'headDim']
 const maxDim = 2 ** 32 - 1
-const classes: Record<TensorType, readonly string[]> = {
+const classes: Record<ElementType, readonly string[]> = {
   float32: ['Float32Array'],
   float16: ['Uint16Array', 'Float16Array'],
   int8: ['Int8Array'],
+  bool: ['Uint8Array'],
 }
 
 /** Check a tensor of four dims by itself. Its array is looked at last: reading the rest may run getters. */
-export function checkTensor(given: unknown, argument: string, allowed: readonly TensorType[]): CheckedTensor {
+export function checkTensor(given: unknown, argument: string, allowed: readonly ElementType[]): CheckedTensor {
   const tensor = snapshot(anyObject(given, argument), ['type', 'dims', 'data', 'scale'], `${argument}.`)
   const type = oneOf(tensor.type, `${argument}.type`, allowed)
   const dims = checkDims(tensor.dims, `${argument}.dims`)
@@ -60,6 +61,21 @@ export function withScale(tensor: CheckedTensor, scope: Scope): CheckedTensor {
     if (scale[i]! > 0 && Math.fround(scale[i]! * 128) < Number.POSITIVE_INFINITY) continue
     fail('INVALID_ARGUMENT', `${argument}[${i}]`, 'a positive number whose 128-fold is a finite float32', scale[i])
   }
+  return { ...tensor, scale }
+}
+
+/** The same tensor with a scale for each row, given one by one or one for all, whatever their values; floats come back as they are. */
+export function withRowScale(tensor: CheckedTensor): CheckedTensor {
+  if (tensor.type !== 'int8') return tensor
+  const { givenScale, dims } = tensor
+  const rows = dims[0] * dims[1] * dims[2]
+  const isOne = arrayName(givenScale) === 'Float32Array' && arrayLength(givenScale as Float32Array) === 1
+  const because = 'one per row, or one for all'
+  const array = checkArray(givenScale, `${tensor.argument}.scale`, ['Float32Array'], isOne ? 1 : rows, because)
+  const given = fixedView(array) as Float32Array
+  const scale = allocate(Float32Array, rows, `${tensor.argument}.scale`)
+  if (isOne) scale.fill(given[0]!)
+  else scale.set(given)
   return { ...tensor, scale }
 }
 
@@ -97,22 +113,46 @@ export function requireDims({ argument, dims }: CheckedTensor, expected: Dims): 
   }
 }
 
-/** A private copy of the visible keys per batch item; undefined when all are. */
-export function checkKeyLengths(given: unknown, batch: number, keyLength: number): Uint32Array | undefined {
-  if (given === undefined) return undefined
-  const isTyped = arrayName(given) === 'Uint32Array'
+/** Each of the first three dims must be the expected one or 1, the last one the expected one. */
+export function requireBroadcast({ argument, dims }: CheckedTensor, expected: Dims): void {
+  for (const [axis, dim] of expected.entries()) {
+    if (dims[axis] === dim || (axis < 3 && dims[axis] === 1)) continue
+    const wanted = axis < 3 && dim !== 1 ? `1 or ${dim}` : `${dim}`
+    const received = `${dims[axis]} in [${dims.join(', ')}]`
+    failWith('SHAPE_MISMATCH', `${argument}.dims[${axis}]`, `${wanted}, to fit [${expected.join(', ')}]`, received)
+  }
+}
+
+/** What a list of numbers must be. */
+export interface ListRule {
+  /** The typed array that is taken beside plain arrays. */
+  array: 'Float32Array' | 'Int32Array' | 'Uint32Array'
+  count: number
+  /** What there is one of for each element: `one per batch item`. */
+  because: string
+  check: (element: unknown, argument: string) => number
+}
+
+/** A private copy of a short list of numbers. */
+export function checkList(given: unknown, argument: string, { array, count, because, check }: ListRule): number[] {
+  const isTyped = arrayName(given) === array
   if (!isTyped && !isArray(given)) {
-    return fail('INVALID_ARGUMENT', 'keyLengths', 'an array of integers or a Uint32Array', given)
+    return fail('INVALID_ARGUMENT', argument, `an array of numbers or ${article(array)} ${array}`, given)
   }
   const list = given as ArrayBufferView & readonly unknown[]
-  const count = isTyped ? arrayLength(list) : read(list, 'length', 'keyLengths')
-  if (count !== batch) fail('SHAPE_MISMATCH', 'keyLengths', `${batch} elements, one per batch item`, given)
-  const lengths = new Uint32Array(batch)
-  for (let i = 0; i < batch; i++) {
-    const argument = `keyLengths[${i}]`
-    lengths[i] = integer(read(list, i, argument), argument, 0, keyLength)
-  }
-  return lengths
+  const length = isTyped ? arrayLength(list) : read(list, 'length', argument)
+  if (length !== count) fail('SHAPE_MISMATCH', argument, `${count} elements, ${because}`, given)
+  return Array.from({ length: count }, (_, i) => check(read(list, i, `${argument}[${i}]`), `${argument}[${i}]`))
+}
+
+const article = (name: string): string => (/^[AEIO]/.test(name) ? 'an' : 'a')
+
+/** A private copy of the present keys per batch item; undefined when all are. */
+export function checkKeyLengths(given: unknown, batch: number, keyLength: number): Uint32Array | undefined {
+  if (given === undefined) return undefined
+  const check = (length: unknown, argument: string) => integer(length, argument, 0, keyLength)
+  const rule = { array: 'Uint32Array', count: batch, because: 'one per batch item', check } as const
+  return Uint32Array.from(checkList(given, 'keyLengths', rule))
 }
 
 /** A new array, or an {@link IntAttnError} when there is no memory for it. */

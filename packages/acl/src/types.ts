@@ -21,12 +21,27 @@ export type InstructionSet = (typeof instructionSets)[number]
 export type Table = 'natural' | 'exp2'
 /** Normalized uint8 probabilities, or table entries with one division per output row. */
 export type Normalization = 'integer' | 'deferred'
-/** Sets of defaults: as accurate as this package knows how, or as published. */
-export type Preset = 'precise' | 'paper'
+/** Presets of version 2 of the numeric specification; pipeline `int`, engines `native` and `reference`. */
+export const blockPresets = ['precise', 'fast', 'compact', 'finest'] as const
+/** Presets of version 1: as published, and the most accurate of that version. */
+export const indexPresets = ['paper', 'precise-1'] as const
+
+/**
+ * Sets of defaults, and with them the arithmetic: a name never means two. Version 2 of the numeric specification (a scale per row,
+ * rotation, a polynomial instead of a table, sums in blocks of 64 keys; outputs are exact to the bit):
+ *
+ * - `precise`: 8 bits everywhere
+ * - `fast`: keys and probabilities at 7 bits, so that 8-bit multiplications cannot saturate
+ * - `compact`: values at 4 bits
+ * - `finest`: queries at 15 and probabilities at 14 bits
+ *
+ * Version 1 (IndexSoftmax: a table and 8-bit probabilities per row): `paper`, as published, and `precise-1`.
+ */
+export type Preset = (typeof blockPresets)[number] | (typeof indexPresets)[number]
 
 /** Which values of a tensor share one scale. */
 export interface Quantization {
-  /** Default `row` (`precise`) or `tensor` (`paper`). */
+  /** Default `row` (`precise-1`) or `tensor` (`paper`). */
   query: 'tensor' | 'head' | 'row'
   /** Default `head` or `tensor`. Never per row: one softmax row must share one scale. */
   key: 'tensor' | 'head'
@@ -36,7 +51,7 @@ export interface Quantization {
 
 /** Parameters of IndexSoftmax's exponential table. */
 export interface TableOptions {
-  /** Default `exp2` (`precise`) or `natural` (`paper`). */
+  /** Default `exp2` (`precise-1`) or `natural` (`paper`). */
   table?: Table
   /** `natural` only: logits this far below the row maximum weigh nothing. Positive; default 6.6. */
   clip?: number
@@ -44,7 +59,13 @@ export interface TableOptions {
   lutBits?: 4 | 5 | 6
 }
 
-/** Options of {@link Attention}; fixed for its life. */
+/**
+ * Options of {@link Attention}; fixed for its life.
+ *
+ * Row i of batch item b stands at position p = queryStart[b] + i ({@link AttentionInputs.queryStart}) and sees key j if all of these
+ * hold: j < keyLengths[b]; with `causal`, j <= p; with `window`, j > p - window or j < keepFirst; the mask has it; and the bias is not
+ * -infinity. A row that sees no key gives zeros.
+ */
 export interface AttentionOptions extends TableOptions {
   /**
    * Default `int`. With `fp32`, the native engine rejects scores that overflow float32; engine `acl` stores scores before
@@ -54,20 +75,67 @@ export interface AttentionOptions extends TableOptions {
   heads: number
   /** Divides `heads`; default `heads`. Fewer is grouped-query, 1 is multi-query attention. */
   kvHeads?: number
-  /** 1 … 1024 */
+  /** Of queries and keys, 1 … 1024. */
   headDim: number
-  /** Query i sees keys j <= i + keyLength - queryLength. Default false. */
+  /** Of values and outputs, 1 … 1024; default `headDim`. */
+  valueDim?: number
+  /** A row at position p sees keys j <= p. Default false. */
   causal?: boolean
-  /** Factor of Q·K before the exponential. Positive; default 1 / sqrt(headDim). */
+  /** A row at position p sees keys j > p - window, at least 1; default: no limit. Says nothing of keys beyond p: `causal` does. */
+  window?: number
+  /** Keys that the window never hides: the first so many; default 0. Does nothing without `window`, and does not override `causal`. */
+  keepFirst?: number
+  /** Factor of Q·K before the exponential. Positive, with presets of version 2 from 2^-20 to 2^20; default 1 / sqrt(headDim). */
   softmaxScale?: number
-  /** Defaults of the options below; default `precise`. Only the `int8` and `int` pipelines have any. */
+  /**
+   * ALiBi: slope * (j - p) is added to the logits of a head, [heads], magnitudes below 2^60, rounded to float32. Not with pipeline `int`
+   * and presets of version 1, whose table index has no place for it.
+   */
+  alibiSlopes?: Float32Array | readonly number[]
+  /**
+   * One more logit per head that takes part in the softmax and has no value, [heads], below 2^100 and rounded to float32; -Infinity:
+   * none. Not with pipeline `int` and presets of version 1.
+   */
+  sinks?: Float32Array | readonly number[]
+  /**
+   * Not supported: c · tanh(x / c) in float32 differs from one processor's mathematical library to the next, and an exact one needs an
+   * integer table of its own.
+   */
+  softcap?: never
+  /**
+   * The arithmetic, and the defaults of the options below. Only the `int8` and `int` pipelines have any. Pipeline `int` has all, and
+   * {@link defaultPreset} as the default; pipeline `int8` and engine `acl` have those of version 1, and `precise-1` as the default.
+   */
   preset?: Preset
-  quantization?: Partial<Quantization>
-  normalization?: Normalization
-  /** Subtract K's mean per channel before quantizing: the softmax does not change, its error shrinks. */
+  /**
+   * Subtract K's mean per channel before quantizing: the softmax does not change, its error shrinks. Default, version 1: `precise-1`
+   * yes, `paper` no. Version 2: yes, unless there is a causal mask, window, mask, bias, slope, sink, `keyOffset` or an int8 key: a mean
+   * over all keys would tell a row of keys that it must not see. Not with sinks: the shift would not cancel.
+   */
   smoothKey?: boolean
-  /** Subtract V's mean per channel before quantizing and add it back to the output. */
+  /** Subtract V's mean per channel before quantizing and add it back to the output. Defaults as with `smoothKey`. Not with sinks. */
   centerValue?: boolean
+  /** Version 2, as all below to `planeBits`: spread outliers over the channels before quantizing, by a Walsh-Hadamard transform. Default true. */
+  rotate?: boolean
+  /** Default 8, `finest` 15. */
+  queryBits?: 8 | 15
+  /** Default 8, `fast` 7. int8 keys must then lie within ±63; with 4 bits there are none. */
+  keyBits?: 8 | 7 | 4
+  /** Default 8, `compact` 4. No int8 values with 4 bits. */
+  valueBits?: 8 | 4
+  /** Bits of the integer probabilities; default 8, `fast` 7, `finest` 14. */
+  planeBits?: 8 | 7 | 14
+  /**
+   * Version 2: subtract this from every key before quantizing, instead of a mean: [kvHeads, headDim], finite, rounded to float32. Neither
+   * with an int8 key nor with sinks.
+   */
+  keyOffset?: Float32Array | readonly number[]
+  /** Version 2: subtract this from every value and add it to the output, [kvHeads, valueDim]. Neither with an int8 value nor with sinks. */
+  valueOffset?: Float32Array | readonly number[]
+  /** Version 1. */
+  quantization?: Partial<Quantization>
+  /** Version 1, pipeline `int`. */
+  normalization?: Normalization
   /**
    * Most threads that work on a run, 1 … 256; default: what this process may use ({@link availableResources}). The threads beside the
    * one that calls are shared: a process has as many as its largest number of `threads` asks for, or as the machine runs at once, and
@@ -89,6 +157,17 @@ export type TensorType = 'float32' | 'float16' | 'int8'
  * copies arrays on resizable buffers.
  */
 export type Tensor = FloatTensor | Int8Tensor
+
+/** What a tensor of this package may hold. */
+export type ElementType = TensorType | BoolTensor['type']
+
+/** Which keys are seen: 0 = not, anything else = seen. Dense, row-major. */
+export interface BoolTensor {
+  type: 'bool'
+  dims: readonly number[]
+  data: Uint8Array
+  scale?: undefined
+}
 
 /** A {@link Tensor} of floating-point numbers. */
 export type FloatTensor = Float32Tensor | Float16Tensor
@@ -123,8 +202,9 @@ export interface Int8Tensor {
   dims: readonly number[]
   data: Int8Array
   /**
-   * Real value = scale * integer, positive and finite, as many as the quantization scope asks for:
-   * tensor 1, head batch * heads, row batch * heads * length, channel batch * heads * headDim.
+   * Real value = scale * integer. Presets of version 1: positive and finite, as many as the quantization scope asks for:
+   * tensor 1, head batch * heads, row batch * heads * length, channel batch * heads * headDim. Presets of version 2: one per row
+   * (batch * heads * length) or one for all, each 0 or from 2^-74 to below 2^35.
    */
   scale: Float32Array
 }
@@ -133,19 +213,34 @@ export interface Int8Tensor {
 export interface AttentionInputs<Output extends FloatTensor = FloatTensor> {
   /** [batch, heads, queryLength, headDim] */
   query: Tensor
-  /** [batch, kvHeads, keyLength, headDim] */
+  /** [batch, kvHeads, keyLength, headDim]; presets of version 2: int8 if and only if the query is */
   key: Tensor
-  /** [batch, kvHeads, keyLength, headDim] */
+  /** [batch, kvHeads, keyLength, valueDim] */
   value: Tensor
   /** Visible keys per batch item (padding follows them), each 0 … keyLength. Default: all. */
   keyLengths?: readonly number[] | Uint32Array
   /**
-   * Where to write; same dims as query, float32 or float16 (magnitudes from 65520, which it cannot hold, are errors); shares no memory
+   * Position of the first query per batch item, each -2^31 … 2^31 - 1; default keyLength - queryLength. A batch padded on the right has
+   * 0. May lie before the first or after the last key.
+   */
+  queryStart?: readonly number[] | Int32Array
+  /** [1 or batch, 1 or heads, 1 or queryLength, keyLength]; columns from keyLengths[b] on are not read. */
+  mask?: BoolTensor
+  /**
+   * Added to the logits, dims as the mask's. -infinity hides a key, and so does any value whose product with 1024 · log2 e is
+   * -infinity in float32; from 2^100 on, and NaN: error, also where something else hides the key. Not with pipeline `int` and presets of
+   * version 1, whose table index has no place for it.
+   */
+  bias?: FloatTensor
+  /**
+   * Where to write; dims [batch, heads, queryLength, valueDim], float32 or float16 (magnitudes from 65520, which it cannot hold, are errors); shares no memory
    * with an input. Default: a new float32 tensor.
    */
   output?: Output
   /** Also return what happened inside: costs L x L memory. Pipelines `int8` and `int`. Default false. */
   intermediates?: boolean
+  /** Also return the logarithm of the sum of the exponentials of each row's logits. Presets of version 2. Default false. */
+  logSumExp?: boolean
 }
 
 /**
@@ -165,15 +260,19 @@ export interface StageTimes {
   output: number
 }
 
-/** The integers inside a run, named as in the numeric specification. */
-export interface Intermediates {
+/** What happened inside a run; `version` tells which. */
+export type Intermediates = IndexIntermediates | BlockIntermediates
+
+/** The integers inside a run of version 1, named as in the numeric specification. */
+export interface IndexIntermediates {
+  version: 1
   queryInt8: Int8Array
   keyInt8: Int8Array
   valueInt8: Int8Array
   queryScale: Float32Array
   keyScale: Float32Array
   valueScale: Float32Array
-  /** [batch, kvHeads, headDim]; zeros without `centerValue`. */
+  /** [batch, kvHeads, valueDim]; zeros without `centerValue`. */
   valueCenter: Float32Array
   /** [batch, heads, queryLength, keyLength]; 0 for keys beyond `keyLengths`, real scores where the causal mask hides them. */
   scores: Int32Array
@@ -184,12 +283,63 @@ export interface Intermediates {
   lost?: Int32Array
 }
 
+/**
+ * The integers inside a run of version 2, named as in the numeric specification. Rows are [batch, heads, queryLength], keys
+ * [batch, kvHeads, keyLength], blocks ceil(keyLength / 64). What lies beyond `keyLengths` is as if nobody saw it.
+ */
+export interface BlockIntermediates {
+  version: 2
+  /** [rows, headDim]; 15 bits in an Int16Array */
+  queryInt: Int8Array | Int16Array
+  /** [keys, headDim]; of 4 bits the levels. Of a key with NaN as its scale, and of its scores, nothing is meant. */
+  keyInt8: Int8Array
+  /** [keys, valueDim] */
+  valueInt8: Int8Array
+  /** [rows] */
+  queryScale: Float32Array
+  /** [keys]; NaN: such a key must not be seen */
+  keyScale: Float32Array
+  /** [keys], likewise */
+  valueScale: Float32Array
+  /** [batch, kvHeads, headDim]: what was subtracted before quantizing */
+  keyOffset: Float32Array
+  /** [batch, kvHeads, valueDim] */
+  valueOffset: Float32Array
+  /** [rows]: what one unit of score times key scale is worth in 1/1024 octave */
+  unit: Float32Array
+  /** [rows, keyLength]; real scores where a mask hides them, 0 beyond `keyLengths` */
+  scores: Int32Array
+  /** [rows, keyLength]: below the row's maximum, in 1/1024 octave; 65535 where not visible, as for 64 octaves and more */
+  distance: Uint16Array
+  /** [rows, keyLength]: w */
+  weight: Uint16Array
+  /** [rows, keyLength]: U, the weight times the mantissa of the value's scale */
+  folded: Uint16Array
+  /** [rows, keyLength]: h */
+  plane: Uint16Array
+  /** [rows, blocks]: E, -1 for a dead block */
+  blockExponent: Int8Array
+  /** [rows, blocks] */
+  blockSum: Uint32Array
+  /** [rows, blocks]: Z, -128 where no visible key has a scale above 0, and for a dead block */
+  valueExponent: Int8Array
+  /** [rows, blocks]: t */
+  shift: Uint8Array
+  /** [rows], in units of 2^-31 */
+  rowSum: BigUint64Array
+}
+
 /** What a run gives. */
 export interface AttentionResult<Output extends FloatTensor = Float32Tensor> {
   /** The tensor that was supplied, else a new one of float32. */
   output: Output
   stages: StageTimes
   intermediates?: Intermediates
+  /**
+   * [batch, heads, queryLength], natural logarithms, sinks included; -infinity for rows that see no key. Of the logits less
+   * query · keyOffset or query · mean, where something was subtracted from the keys.
+   */
+  logSumExp?: Float32Array
 }
 
 /** One engine and what it can do here: "compiled in" and "can run here" are different facts. */

@@ -10,7 +10,7 @@ import {
 } from '../src/index.js'
 import { expectAgreement, floats, forSeeds, Once, referenceRun, runOnce } from './support/agreement.js'
 import { expectIdentical, relativeL2 } from './support/compare.js'
-import { describeEachChoice } from './support/engines.js'
+import { describeEachChoice, presetOf } from './support/engines.js'
 import { describeEachIsa } from './support/instruction-sets.js'
 import { randomProblem } from './support/problems.js'
 import { Random, seedOf } from './support/random.js'
@@ -34,8 +34,9 @@ describeEachChoice('agrees with the reference', (choice) => {
   const headDims = [1, 2, 3, 13, 31, 32, 33, 63, 64, 65, 80, 100, 128, 257, 1024]
   test.each(headDims)('headDim %i', (headDim) => {
     for (const pipeline of pipelines) {
-      const options = { pipeline, heads: 2, kvHeads: 1, headDim, threads: 2, causal: true }
-      const { inputs, expected } = once.get(`${pipeline}, headDim ${headDim}`, () => {
+      const preset = presetOf(choice, pipeline)
+      const options = { pipeline, ...preset, heads: 2, kvHeads: 1, headDim, threads: 2, causal: true }
+      const { inputs, expected } = once.get(JSON.stringify(options), () => {
         const random = new Random(headDim)
         const draw = (heads: number, length: number): Tensor =>
           tensor('float32', [1, heads, length, headDim], random.normals(heads * length * headDim))
@@ -50,8 +51,9 @@ describeEachChoice('agrees with the reference', (choice) => {
   test.each(lengths)('keyLength %i', (keyLength) => {
     for (const pipeline of pipelines) {
       for (const queryLength of [1, 5, keyLength]) {
-        const options = { pipeline, heads: 1, headDim: 24, threads: 3, causal: keyLength % 2 === 1 }
-        const { inputs, expected } = once.get(`${pipeline}, keyLength ${keyLength}, ${queryLength}`, () => {
+        const preset = presetOf(choice, pipeline)
+        const options = { pipeline, ...preset, heads: 1, headDim: 24, threads: 3, causal: keyLength % 2 === 1 }
+        const { inputs, expected } = once.get(JSON.stringify([options, keyLength, queryLength]), () => {
           const random = new Random(keyLength * 1000 + queryLength)
           const draw = (length: number): Tensor => tensor('float32', [1, 1, length, 24], random.normals(length * 24))
           const inputs = { query: draw(queryLength), key: draw(keyLength), value: draw(keyLength) }

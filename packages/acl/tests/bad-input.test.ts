@@ -51,10 +51,33 @@ describe('options of Attention', () => {
     ['softmaxScale NaN', { softmaxScale: nan }, 'INVALID_ARGUMENT', 'softmaxScale'],
     ['softmaxScale infinite', { softmaxScale: infinity }, 'INVALID_ARGUMENT', 'softmaxScale'],
     ['softmaxScale denormal', { softmaxScale: 5e-324 }, 'INVALID_ARGUMENT', 'softmaxScale'],
+    ['softcap', { softcap: 30 }, 'UNKNOWN_OPTION', 'softcap'],
+    ['zero valueDim', { valueDim: 0 }, 'INVALID_ARGUMENT', 'valueDim'],
+    ['a window of zero', { window: 0 }, 'INVALID_ARGUMENT', 'window'],
+    ['half a window', { window: 0.5 }, 'INVALID_ARGUMENT', 'window'],
+    ['a negative keepFirst', { keepFirst: -1 }, 'INVALID_ARGUMENT', 'keepFirst'],
+    ['a slope too few', { alibiSlopes: [1, 1, 1] }, 'SHAPE_MISMATCH', 'alibiSlopes'],
+    ['a NaN slope', { alibiSlopes: [1, nan, 1, 1] }, 'INVALID_ARGUMENT', 'alibiSlopes[1]'],
+    ['slopes of another class', { alibiSlopes: new Float64Array(4) }, 'INVALID_ARGUMENT', 'alibiSlopes'],
+    ['one sink as a number', { sinks: 1 }, 'INVALID_ARGUMENT', 'sinks'],
+    ['an infinite sink', { sinks: [0, 0, infinity, 0] }, 'INVALID_ARGUMENT', 'sinks[2]'],
+    ['rotation with fp32', { pipeline: 'fp32', rotate: false }, 'UNKNOWN_OPTION', 'rotate'],
+    ['bits with int8', { pipeline: 'int8', queryBits: 8 }, 'UNKNOWN_OPTION', 'queryBits'],
     ['no threads', { threads: 0 }, 'INVALID_ARGUMENT', 'threads'],
     ['too many threads', { threads: 100000 }, 'INVALID_ARGUMENT', 'threads'],
-    ['an unknown preset', { preset: 'fast' }, 'INVALID_ARGUMENT', 'preset'],
+    ['an unknown preset', { preset: 'exact' }, 'INVALID_ARGUMENT', 'preset'],
     ['a preset from the prototype', { preset: 'constructor' }, 'INVALID_ARGUMENT', 'preset'],
+    ['smoothKey as text', { smoothKey: 'yes' }, 'INVALID_ARGUMENT', 'smoothKey'],
+    ['centerValue null', { centerValue: null }, 'INVALID_ARGUMENT', 'centerValue'],
+    ['table with fp32', { pipeline: 'fp32', table: 'exp2' }, 'UNKNOWN_OPTION', 'table'],
+    ['preset with fp16', { pipeline: 'fp16', preset: 'paper' }, 'UNKNOWN_OPTION', 'preset'],
+    ['smoothKey with fp32', { pipeline: 'fp32', smoothKey: false }, 'UNKNOWN_OPTION', 'smoothKey'],
+    ['normalization with int8', { pipeline: 'int8', normalization: 'integer' }, 'UNKNOWN_OPTION', 'normalization'],
+    ['an unknown engine', { engine: 'gpu' }, 'INVALID_ARGUMENT', 'engine'],
+    ['an unknown instruction set', { isa: 'sse2' }, 'INVALID_ARGUMENT', 'isa'],
+    ['an instruction set for the reference', { engine: 'reference', isa: 'scalar' }, 'UNKNOWN_OPTION', 'isa'],
+  ]
+  const indexCases: Case[] = [
     ['quantization as text', { quantization: 'row' }, 'INVALID_ARGUMENT', 'quantization'],
     ['quantization of an unknown tensor', { quantization: { output: 'row' } }, 'UNKNOWN_OPTION', 'quantization.output'],
     ['keys scaled by row', { quantization: { key: 'row' } }, 'INVALID_ARGUMENT', 'quantization.key'],
@@ -67,19 +90,74 @@ describe('options of Attention', () => {
     ['a clip of zero', { table: 'natural', clip: 0 }, 'INVALID_ARGUMENT', 'clip'],
     ['too many table bits', { table: 'natural', lutBits: 7 }, 'INVALID_ARGUMENT', 'lutBits'],
     ['an unknown normalization', { normalization: 'none' }, 'INVALID_ARGUMENT', 'normalization'],
-    ['smoothKey as text', { smoothKey: 'yes' }, 'INVALID_ARGUMENT', 'smoothKey'],
-    ['centerValue null', { centerValue: null }, 'INVALID_ARGUMENT', 'centerValue'],
-    ['table with fp32', { pipeline: 'fp32', table: 'exp2' }, 'UNKNOWN_OPTION', 'table'],
-    ['preset with fp16', { pipeline: 'fp16', preset: 'paper' }, 'UNKNOWN_OPTION', 'preset'],
-    ['smoothKey with fp32', { pipeline: 'fp32', smoothKey: false }, 'UNKNOWN_OPTION', 'smoothKey'],
-    ['normalization with int8', { pipeline: 'int8', normalization: 'integer' }, 'UNKNOWN_OPTION', 'normalization'],
-    ['an unknown engine', { engine: 'gpu' }, 'INVALID_ARGUMENT', 'engine'],
-    ['an unknown instruction set', { isa: 'sse2' }, 'INVALID_ARGUMENT', 'isa'],
-    ['an instruction set for the reference', { engine: 'reference', isa: 'scalar' }, 'UNKNOWN_OPTION', 'isa'],
+    ['rotation', { rotate: true }, 'UNKNOWN_OPTION', 'rotate'],
+    ['bits of keys', { keyBits: 7 }, 'UNKNOWN_OPTION', 'keyBits'],
+    ['an offset', { valueOffset: new Float32Array(16) }, 'UNKNOWN_OPTION', 'valueOffset'],
+    ['slopes', { alibiSlopes: [1, 1, 1, 1] }, 'UNKNOWN_OPTION', 'alibiSlopes'],
+    ['sinks', { sinks: [1, 1, 1, 1] }, 'UNKNOWN_OPTION', 'sinks'],
+    [
+      'a mean of keys beside sinks',
+      { pipeline: 'int8', sinks: [0, 0, 0, 0], smoothKey: true },
+      'INVALID_ARGUMENT',
+      'smoothKey',
+    ],
   ]
-  test.each(cases)('%s', async (_, change, code, argument) => {
-    const bad = { ...options, ...change } as AttentionOptions
+  const blockCases: Case[] = [
+    ['a scope', { quantization: {} }, 'UNKNOWN_OPTION', 'quantization'],
+    ['a table', { table: 'exp2' }, 'UNKNOWN_OPTION', 'table'],
+    ['a clip', { clip: 6.6 }, 'UNKNOWN_OPTION', 'clip'],
+    ['table bits', { lutBits: 5 }, 'UNKNOWN_OPTION', 'lutBits'],
+    ['a normalization', { normalization: 'deferred' }, 'UNKNOWN_OPTION', 'normalization'],
+    ['pipeline int8', { pipeline: 'int8' }, 'INVALID_ARGUMENT', 'preset'],
+    ['rotation as a number', { rotate: 1 }, 'INVALID_ARGUMENT', 'rotate'],
+    ['queries of 16 bits', { queryBits: 16 }, 'INVALID_ARGUMENT', 'queryBits'],
+    ['keys of 15 bits', { keyBits: 15 }, 'INVALID_ARGUMENT', 'keyBits'],
+    ['values of 7 bits', { valueBits: 7 }, 'INVALID_ARGUMENT', 'valueBits'],
+    ['a plane of NaN bits', { planeBits: nan }, 'INVALID_ARGUMENT', 'planeBits'],
+    ['a softmaxScale below 2^-20', { softmaxScale: 2 ** -21 }, 'INVALID_ARGUMENT', 'softmaxScale'],
+    ['a softmaxScale beyond 2^20', { softmaxScale: 2 ** 21 }, 'INVALID_ARGUMENT', 'softmaxScale'],
+    ['smoothKey as text', { smoothKey: 'yes' }, 'INVALID_ARGUMENT', 'smoothKey'],
+    ['an offset by head alone', { keyOffset: [1, 2] }, 'SHAPE_MISMATCH', 'keyOffset'],
+    ['an offset of another class', { keyOffset: new Float64Array(16) }, 'INVALID_ARGUMENT', 'keyOffset'],
+    ['an offset of NaN', { valueOffset: new Float32Array(16).fill(nan) }, 'INVALID_ARGUMENT', 'valueOffset[0]'],
+    ['an offset beyond float32', { valueOffset: Array(16).fill(1e39) }, 'INVALID_ARGUMENT', 'valueOffset[0]'],
+  ]
+  test.each([
+    ...cases.map((given) => [options, ...given] as const),
+    ...indexCases.map((given) => [{ ...options, preset: 'precise-1' }, ...given] as const),
+    ...blockCases.map((given) => [{ ...options, preset: 'precise', engine: 'reference' }, ...given] as const),
+  ])('%o: %s', async (base, _, change, code, argument) => {
+    const bad = { ...base, ...change } as AttentionOptions
     expectTyped(await errorOf(() => new Attention(bad)), code, argument)
+  })
+
+  test.each([
+    ['pipeline int8', { pipeline: 'int8' as const }],
+    ['engine acl', { engine: 'acl' as const }],
+  ])('%s names the presets that it has', async (_, choice) => {
+    for (const preset of ['precise', 'fast', 'compact', 'finest'] as const) {
+      const error = expectTyped(
+        await errorOf(() => new Attention({ ...options, ...choice, preset })),
+        'INVALID_ARGUMENT',
+        'preset',
+      )
+      for (const name of ['paper', 'precise-1']) expect(error.expected).toContain(`'${name}'`)
+    }
+  })
+
+  test.each([
+    ['a preset of version 2', { preset: 'precise' as const }],
+    ['a window', { window: 3 }],
+    ['sinks', { pipeline: 'fp32' as const, sinks: [0, 0, 0, 0] }],
+    ['slopes', { pipeline: 'int8' as const, alibiSlopes: [0, 0, 0, 0] }],
+    ['another valueDim', { valueDim: 4 }],
+  ])('%s, which the native engine does not have yet', async (_, change) => {
+    expectTyped(
+      await errorOf(
+        () => new Attention({ ...options, preset: undefined, engine: 'native', ...change } as AttentionOptions),
+      ),
+      'UNAVAILABLE',
+    )
   })
 
   test.each([undefined, null, 5, 'int', [], () => {}])('%s instead of options', async (bad) => {
@@ -129,6 +207,11 @@ describeEachEngine('inputs of Attention', (engine) => {
   const key = tensor('float32', keyDims, new Float32Array(160).fill(0.25))
   const int8 = (dims: number[], scale?: ArrayLike<number>): Tensor =>
     tensor('int8', dims, new Int8Array(dims.reduce((a, b) => a * b)), scale && Float32Array.from(scale))
+  const mask = (dims: number[], data: ArrayBufferView = new Uint8Array(dims.reduce((a, b) => a * b))) => ({
+    type: 'bool',
+    dims,
+    data,
+  })
   const with_ = (base: Tensor, change: object): Tensor => ({ ...base, ...change })
   const resized = (base: Tensor, length: number) => with_(base, { data: new Float32Array(length) })
   const detached = () => {
@@ -212,13 +295,6 @@ describeEachEngine('inputs of Attention', (engine) => {
       'value.dims[2]',
     ],
     ['a scale with float32', { key: with_(key, { scale: Float32Array.of(1) }) }, 'UNKNOWN_OPTION', 'key.scale'],
-    ['int8 without a scale', { query: int8(queryDims) }, 'INVALID_ARGUMENT', 'query.scale'],
-    ['an int8 scale too few', { query: int8(queryDims, Array(23).fill(1)) }, 'SHAPE_MISMATCH', 'query.scale'],
-    ['a scale of zero', { query: int8(queryDims, Array(24).fill(0)) }, 'INVALID_ARGUMENT', 'query.scale[0]'],
-    ['a negative scale', { key: int8(keyDims, [1, 1, -1, 1]) }, 'INVALID_ARGUMENT', 'key.scale[2]'],
-    ['a NaN scale', { key: int8(keyDims, [1, nan, 1, 1]) }, 'INVALID_ARGUMENT', 'key.scale[1]'],
-    ['an infinite scale', { key: int8(keyDims, [1, infinity, 1, 1]) }, 'INVALID_ARGUMENT', 'key.scale[1]'],
-    ['a scale beyond float32', { key: int8(keyDims, [1, 1, 1, 3e38]) }, 'INVALID_ARGUMENT', 'key.scale[3]'],
     ['keyLengths as a number', { keyLengths: 5 }, 'INVALID_ARGUMENT', 'keyLengths'],
     ['keyLengths of another class', { keyLengths: new Int32Array(2) }, 'INVALID_ARGUMENT', 'keyLengths'],
     ['a key length too few', { keyLengths: [5] }, 'SHAPE_MISMATCH', 'keyLengths'],
@@ -226,6 +302,33 @@ describeEachEngine('inputs of Attention', (engine) => {
     ['a negative key length', { keyLengths: [-1, 5] }, 'INVALID_ARGUMENT', 'keyLengths[0]'],
     ['a fractional key length', { keyLengths: [1.5, 5] }, 'INVALID_ARGUMENT', 'keyLengths[0]'],
     ['a hole in keyLengths', { keyLengths: new Array(2) }, 'INVALID_ARGUMENT', 'keyLengths[0]'],
+    ['queryStart as a number', { queryStart: 5 }, 'INVALID_ARGUMENT', 'queryStart'],
+    ['queryStart of another class', { queryStart: new Uint32Array(2) }, 'INVALID_ARGUMENT', 'queryStart'],
+    ['a queryStart too few', { queryStart: [5] }, 'SHAPE_MISMATCH', 'queryStart'],
+    ['half a queryStart', { queryStart: [0, 0.5] }, 'INVALID_ARGUMENT', 'queryStart[1]'],
+    [
+      'a mask of floats',
+      { mask: tensor('float32', [1, 1, 1, 5], new Float32Array(5)) },
+      'INVALID_ARGUMENT',
+      'mask.type',
+    ],
+    ['a mask of another class', { mask: mask([1, 1, 1, 5], new Int8Array(5)) }, 'INVALID_ARGUMENT', 'mask.data'],
+    ['a mask of three heads', { mask: mask([1, 3, 1, 5]) }, 'SHAPE_MISMATCH', 'mask.dims[1]'],
+    ['a mask of two rows', { mask: mask([2, 1, 2, 5]) }, 'SHAPE_MISMATCH', 'mask.dims[2]'],
+    ['a mask of one key', { mask: mask([2, 4, 3, 1]) }, 'SHAPE_MISMATCH', 'mask.dims[3]'],
+    ['an int8 bias', { bias: int8([1, 1, 1, 5], [1]) }, 'INVALID_ARGUMENT', 'bias.type'],
+    [
+      'a bias of three dims',
+      { bias: tensor('float32', [1, 1, 5], new Float32Array(5)) },
+      'SHAPE_MISMATCH',
+      'bias.dims',
+    ],
+    [
+      'a bias for another batch',
+      { bias: tensor('float32', [3, 1, 1, 5], new Float32Array(15)) },
+      'SHAPE_MISMATCH',
+      'bias.dims[0]',
+    ],
     ['an int8 output', { output: int8(queryDims) }, 'INVALID_ARGUMENT', 'output.type'],
     [
       'an output of another shape',
@@ -236,14 +339,34 @@ describeEachEngine('inputs of Attention', (engine) => {
     ['an output too short', { output: resized(query, 100) }, 'SHAPE_MISMATCH', 'output.data'],
     ['output and query in one place', { query, output: query }, 'INVALID_ARGUMENT', 'output'],
     ['output overlapping the query', { query: inShared(0), output: inShared(100) }, 'INVALID_ARGUMENT', 'output'],
+    [
+      'output over the mask',
+      { mask: mask([1, 1, 1, 5], new Uint8Array(shared.buffer, 0, 5)), output: inShared(0) },
+      'INVALID_ARGUMENT',
+      'output',
+    ],
     ['intermediates as text', { intermediates: 'all' }, 'INVALID_ARGUMENT', 'intermediates'],
     ['NaN in the query', { query: holed(query, 100, nan) }, 'NON_FINITE', 'query'],
     ['infinity in the keys', { key: holed(key, 0, infinity) }, 'NON_FINITE', 'key'],
     ['minus infinity at the end of the values', { value: holed(key, 159, -infinity) }, 'NON_FINITE', 'value'],
   ]
-  test.each(cases)('%s', async (_, change, code, argument) => {
+  const scaleCases: Case[] = [
+    ['int8 without a scale', { query: int8(queryDims) }, 'INVALID_ARGUMENT', 'query.scale'],
+    ['an int8 scale too few', { query: int8(queryDims, Array(23).fill(1)) }, 'SHAPE_MISMATCH', 'query.scale'],
+    ['a scale of zero', { query: int8(queryDims, Array(24).fill(0)) }, 'INVALID_ARGUMENT', 'query.scale[0]'],
+    ['a negative scale', { key: int8(keyDims, [1, 1, -1, 1]) }, 'INVALID_ARGUMENT', 'key.scale[2]'],
+    ['a NaN scale', { key: int8(keyDims, [1, nan, 1, 1]) }, 'INVALID_ARGUMENT', 'key.scale[1]'],
+    ['an infinite scale', { key: int8(keyDims, [1, infinity, 1, 1]) }, 'INVALID_ARGUMENT', 'key.scale[1]'],
+    ['a scale beyond float32', { key: int8(keyDims, [1, 1, 1, 3e38]) }, 'INVALID_ARGUMENT', 'key.scale[3]'],
+    ['a bias', { bias: tensor('float32', [1, 1, 1, 5], new Float32Array(5)) }, 'UNKNOWN_OPTION', 'bias'],
+    ['a logarithm of the sum', { logSumExp: true }, 'UNKNOWN_OPTION', 'logSumExp'],
+  ]
+  test.each([
+    ...cases.map((given) => [{}, ...given] as const),
+    ...scaleCases.map((given) => [{ preset: 'precise-1' } as const, ...given] as const),
+  ])('%o: %s', async (preset, _, change, code, argument) => {
     const inputs = { query, key, value: { ...key, data: Float32Array.from(key.data as Float32Array) }, ...change }
-    using attention = new Attention({ ...options, engine })
+    using attention = new Attention({ ...options, ...preset, engine })
     for (const run of [
       () => attention.runSync(inputs as AttentionInputs),
       () => attention.run(inputs as AttentionInputs),
@@ -326,11 +449,12 @@ describeEachEngine('inputs of Attention', (engine) => {
 
   test('smoothKey and centerValue, asked for, need floats; as defaults they step back', async () => {
     const quantized = { query, key: int8(keyDims, [1, 1, 1, 1]), value: int8(keyDims, Array(32).fill(1)) }
-    using byDefault = new Attention({ ...options, engine })
+    const version1 = { ...options, engine, preset: 'precise-1' } as const
+    using byDefault = new Attention(version1)
     byDefault.runSync(quantized)
-    using smooth = new Attention({ ...options, engine, smoothKey: true })
+    using smooth = new Attention({ ...version1, smoothKey: true })
     expectTyped(await errorOf(() => smooth.runSync(quantized)), 'UNKNOWN_OPTION', 'smoothKey')
-    using centred = new Attention({ ...options, engine, centerValue: true })
+    using centred = new Attention({ ...version1, centerValue: true })
     expectTyped(await errorOf(() => centred.runSync(quantized)), 'UNKNOWN_OPTION', 'centerValue')
   })
 
@@ -438,7 +562,7 @@ describeEachEngine('results that a type cannot hold', (engine) => {
   })
 
   test('a channel too wide to centre is told from an output that overflows', async () => {
-    using attention = new Attention({ heads: 1, headDim: 8, engine, centerValue: true })
+    using attention = new Attention({ heads: 1, headDim: 8, engine, preset: 'precise-1', centerValue: true })
     const output = tensor('float16', dims, new Float32Array(16))
     const large = filled(3e38)
     for (const run of [attention.run.bind(attention), attention.runSync.bind(attention)]) {

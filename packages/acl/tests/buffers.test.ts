@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import {
   Attention,
   type AttentionInputs,
+  type AttentionOptions,
   type Float16ArrayLike,
   type Float16Tensor,
   type Float32Tensor,
@@ -16,7 +17,9 @@ import { scaleCountOf } from './support/problems.js'
 import { Random } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
-const options = { heads: 2, headDim: 16 }
+const options: AttentionOptions = { heads: 2, headDim: 16 }
+/** Scales as those of version 1. */
+const version1: AttentionOptions = { ...options, preset: 'precise-1' }
 const dims = [1, 2, 300, 16]
 const length = 9600
 const random = new Random(17)
@@ -29,8 +32,8 @@ const expected = (() => {
   return attention.runSync(inputs).output.data as Float32Array
 })()
 
-async function bothRuns(given: AttentionInputs, check: (output: Tensor) => void): Promise<void> {
-  using attention = new Attention(options)
+async function bothRuns(given: AttentionInputs, check: (output: Tensor) => void, asked = options): Promise<void> {
+  using attention = new Attention(asked)
   check(attention.runSync(given).output)
   check((await attention.run(given)).output)
 }
@@ -80,8 +83,9 @@ describe('what arrays may be', () => {
       key: { type: 'int8', dims, data: bytes.subarray(13), scale } as const,
       value: { type: 'float16', dims, data: halves.subarray(5) } as const,
     }
-    const reference = referenceRun(options, given).output.data as Float32Array
-    await bothRuns(given, ({ data }) => expectClose(data as Float32Array, reference, 1e-5, 'output'))
+    const reference = referenceRun(version1, given).output.data as Float32Array
+    const check = ({ data }: Tensor) => expectClose(data as Float32Array, reference, 1e-5, 'output')
+    await bothRuns(given, check, version1)
   })
 
   test('shared and growable shared memory', async () => {
@@ -166,7 +170,7 @@ describe('what arrays may be', () => {
             const scale = Float32Array.from({ length: scaleCountOf(scope, dims) }, () => 0.01 + 0.02 * random.next())
             return tensor('int8', dims, integers, scale)
           }
-          const all = { ...options, quantization: { query, key, value } }
+          const all = { ...version1, quantization: { query, key, value } }
           using attention = new Attention(all)
           for (const given of [
             { query: scaled(query), key: scaled(key), value: scaled(value) },
@@ -238,7 +242,7 @@ describe('buffers that change while a run is under way', () => {
   })
 
   test('the description of a tensor may change after the call', async () => {
-    using attention = new Attention(options)
+    using attention = new Attention(version1)
     const query = { ...inputs.query, dims: [...dims] }
     const scale = Float32Array.of(1, 1)
     const key = tensor('int8', dims, new Int8Array(length).fill(1), scale)

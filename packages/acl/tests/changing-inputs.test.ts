@@ -66,7 +66,9 @@ describeEachEngine('objects that change while they are read', (engine) => {
   const step = engine === 'acl' ? {} : { engine }
 
   test('every name is read once', async () => {
-    const asked = counting<AttentionOptions>({ ...options, engine, quantization: { query: 'row' }, smoothKey: false })
+    const quantization = { query: 'row' } as const
+    const preset = 'precise-1'
+    const asked = counting<AttentionOptions>({ ...options, engine, preset, quantization, smoothKey: false })
     using attention = new Attention(asked.object)
     once(asked.reads)
     const scale = Float32Array.of(0.1)
@@ -90,7 +92,9 @@ describeEachEngine('objects that change while they are read', (engine) => {
   })
 
   test('inherited options count', () => {
-    using attention = new Attention(Object.create({ ...options, engine, causal: true, smoothKey: true }))
+    using attention = new Attention(
+      Object.create({ ...options, engine, preset: 'precise-1', causal: true, smoothKey: true }),
+    )
     expect(attention.engine).toBe(engine)
     expect(attention.options).toMatchObject({ causal: true, smoothKey: true })
     const key = tensor('int8', dims, new Int8Array(48), Float32Array.of(1))
@@ -175,6 +179,18 @@ describeEachEngine('objects that change while they are read', (engine) => {
   })
 })
 
+test.each(['mask', 'bias'] as const)('reference engine: a %s that is detached during a run', async (name) => {
+  const [batch, heads, rows] = dims as [number, number, number]
+  const size = [batch, heads, rows, rows]
+  const length = batch * heads * rows * rows
+  const mask = { type: 'bool', dims: size, data: new Uint8Array(length).fill(1) } as const
+  const bias = tensor('float32', size, new Float32Array(length))
+  using attention = new Attention({ ...options, preset: 'precise', engine: 'reference' })
+  const run = attention.run({ query: draw(), key: draw(), value: draw(), mask, bias })
+  detach({ mask, bias }[name].data)
+  expectTyped(await errorOf(() => run), 'BUFFER_CHANGED', `${name}.data`)
+})
+
 test('float64Attention: a getter of value.dims detaches the query', async () => {
   const query = draw()
   const value = withGetter(draw(), 'dims', () => detach(query.data))
@@ -185,7 +201,7 @@ describe('messages are one short line', () => {
   test.each(['two\nlines', 'x'.repeat(5000), '', '\u0000\u2028', '\ud800', ' '])('unknown name %j', async (name) => {
     for (const action of [
       () => new Attention({ ...options, [name]: 1 }),
-      () => new Attention({ ...options, quantization: { [name]: 'row' } }),
+      () => new Attention({ ...options, preset: 'precise-1', quantization: { [name]: 'row' } }),
       () => quantize({ values: draw(), scope: 'row', [name]: 1 }),
     ]) {
       const { message } = expectTyped(await errorOf(action), 'UNKNOWN_OPTION')

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type AttentionOptions, engines, float64Attention } from '../src/index.js'
 import { expectAgreement, floats, referenceRun, runOnce } from './support/agreement.js'
 import { relativeL2 } from './support/compare.js'
+import { presetOf } from './support/engines.js'
 import { errorOf, expectTyped } from './support/errors.js'
 import { Random } from './support/random.js'
 import { tensor } from './support/tensors.js'
@@ -69,7 +70,8 @@ describe.skipIf(!acl.available)(
       const draw = (length: number, spread: number) => head(random.normals(length * 8, spread), 8)
       const inputs = { query: draw(4, magnitude), key: draw(30, magnitude), value: draw(30, 1), intermediates: true }
       for (const pipeline of ['int', 'int8'] as const) {
-        const options = { heads: 1, headDim: 8, pipeline, softmaxScale, causal: true }
+        const preset = 'precise-1' as const
+        const options = { heads: 1, headDim: 8, pipeline, preset, softmaxScale, causal: true }
         const wanted = { ...inputs, intermediates: pipeline === 'int' }
         expectAgreement(runOnce({ ...options, engine: 'acl' }, wanted), referenceRun(options, wanted), pipeline, 'acl')
       }
@@ -81,7 +83,7 @@ describe.skipIf(!acl.available)(
       const draw = (length: number) => tensor('float32', [8, 1, length, 8], random.normals(8 * length * 8))
       const inputs = { query: draw(5), key: draw(40), value: draw(40), keyLengths }
       for (const pipeline of ['fp32', 'fp16', 'int8', 'int'] as const) {
-        const options = { heads: 1, headDim: 8, pipeline }
+        const options = { heads: 1, headDim: 8, pipeline, ...presetOf({ engine: 'acl' }, pipeline) }
         expectAgreement(runOnce({ ...options, engine: 'acl' }, inputs), referenceRun(options, inputs), pipeline, 'acl')
       }
     })

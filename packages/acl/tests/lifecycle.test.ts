@@ -79,7 +79,7 @@ describeEachEngine('life of an Attention', (engine) => {
   })
 
   test('options are settled, frozen and readable', () => {
-    using attention = new Attention({ ...options, threads: 3 })
+    using attention = new Attention({ ...options, preset: 'precise-1', threads: 3 })
     expect(attention.options).toMatchObject({
       pipeline: 'int',
       heads: 2,
@@ -88,7 +88,8 @@ describeEachEngine('life of an Attention', (engine) => {
       causal: false,
       softmaxScale: 0.25,
       threads: 3,
-      preset: 'precise',
+      version: 1,
+      preset: 'precise-1',
       quantization: { query: 'row', key: 'head', value: 'channel' },
       smoothKey: true,
       centerValue: true,

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { Attention, indexSoftmax, quantize } from '../src/index.js'
+import { indexIntermediates } from './support/agreement.js'
 import { expectClose, expectIdentical } from './support/compare.js'
 import { describeEachChoice } from './support/engines.js'
 import { describeEachIsa } from './support/instruction-sets.js'
@@ -28,11 +29,13 @@ describeEachChoice('attention vectors', (choice) => {
     for (const threads of [1, 2, 3, 7]) {
       using attention = new Attention({ ...optionsOf(vector), ...choice, threads })
       expect(attention).toMatchObject({ engine: 'native', ...choice })
-      const { output, intermediates } = attention.runSync({ ...inputsOf(vector), intermediates: true })
+      const result = attention.runSync({ ...inputsOf(vector), intermediates: true })
+      const { output } = result
+      const intermediates = indexIntermediates(result)
       const integers = ['queryInt8', 'keyInt8', 'valueInt8', 'scores', 'probabilities', 'rowSum', 'lost'] as const
-      for (const name of integers) expectIdentical(intermediates![name]!, vector[name], `${threads} threads: ${name}`)
+      for (const name of integers) expectIdentical(intermediates[name]!, vector[name], `${threads} threads: ${name}`)
       for (const name of ['queryScale', 'keyScale', 'valueScale', 'valueCenter'] as const) {
-        expectIdentical(intermediates![name], Float32Array.from(vector[name]), `${threads} threads: ${name}`)
+        expectIdentical(intermediates[name], Float32Array.from(vector[name]), `${threads} threads: ${name}`)
       }
       expectClose(output.data as Float32Array, vector.output, 1e-5, `${threads} threads: output`)
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Attention, float64Attention, indexParameters, indexSoftmax, weightTable } from '../src/index.js'
+import { indexIntermediates } from './support/agreement.js'
 import { expectClose, expectIdentical } from './support/compare.js'
 import { attentionCases, indexSoftmaxCases, inputsOf, optionsOf, tableOf } from './support/vectors.js'
 
@@ -33,11 +34,13 @@ describe('reference IndexSoftmax', () => {
 describe('reference attention', () => {
   test.each(attentionCases)('$name', (vector) => {
     using attention = new Attention({ ...optionsOf(vector), engine: 'reference' })
-    const { output, intermediates } = attention.runSync({ ...inputsOf(vector), intermediates: true })
+    const result = attention.runSync({ ...inputsOf(vector), intermediates: true })
+    const { output } = result
+    const intermediates = indexIntermediates(result)
     const integers = ['queryInt8', 'keyInt8', 'valueInt8', 'scores', 'probabilities', 'rowSum', 'lost'] as const
-    for (const name of integers) expectIdentical(intermediates![name]!, vector[name], name)
+    for (const name of integers) expectIdentical(intermediates[name]!, vector[name], name)
     for (const name of ['queryScale', 'keyScale', 'valueScale', 'valueCenter'] as const) {
-      expectIdentical(intermediates![name], Float32Array.from(vector[name]), name)
+      expectIdentical(intermediates[name], Float32Array.from(vector[name]), name)
     }
     expectClose(output.data as Float32Array, vector.output, 1e-5, 'output')
   })

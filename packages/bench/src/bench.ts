@@ -17,7 +17,7 @@ import { medianOf, summarize } from './statistics.js'
 const PAUSE_MS = 0.5
 
 /** The engines of the flags; without: the one the environment names, else the native one, and ComputeLibrary where it runs. */
-function choicesOf({ engines: asked, isa }: Options): Choice[] {
+function choicesOf({ engines: asked, isa }: Options): Omit<Choice, 'defaultPreset'>[] {
   const native = isa ? { isa } : {}
   if (asked) return asked.map((engine) => (engine === 'native' ? { engine, ...native } : { engine }))
   const beside = engines().some(({ name, available }) => name === 'acl' && available) && !isa
@@ -26,14 +26,14 @@ function choicesOf({ engines: asked, isa }: Options): Choice[] {
 
 function plannedVariants(options: Options): Variant[] {
   const { pipelines, preset, threads = [Math.min(256, availableResources().threads)] } = options
-  const choices = choicesOf(options)
   // An engine that cannot run here is told of before anything is read or made.
-  const names = choices.map((choice) => {
+  const probes = choicesOf(options).map((choice) => {
     const probe = new Attention({ heads: 1, headDim: 1, threads: 1, ...choice })
     probe.dispose()
-    return probe.engine
+    return { choice: { ...choice, defaultPreset: probe.options.preset! }, engine: probe.engine }
   })
-  const isReference = names.includes('reference')
+  const choices = probes.map(({ choice }) => choice)
+  const isReference = probes.some(({ engine }) => engine === 'reference')
   if (isReference) checkReference(options)
   return variants(pipelines, isReference ? [1] : threads, choices, preset)
 }

@@ -6,9 +6,9 @@ import type { Peer } from './peers/onnxruntime.js'
 import { requireMemory } from './sources.js'
 import { UsageError } from './usage-error.js'
 
-/** Longest key sequences: row sums of the `int` pipeline must fit 32 bits. */
+/** Longest key sequences; row sums of the `int` pipeline must fit 32 bits in version 1 of the arithmetic, 63 bits in version 2. */
 const MAX_KEYS = 2 ** 24
-const MAX_KEYS_OF_INT = 263_172
+const MAX_KEYS_OF_INT = { 1: 263_172, 2: 262_144 }
 
 /**
  * Finds what cannot be run before anything is made or measured.
@@ -19,8 +19,6 @@ export function checkProblems(shapes: readonly Shape[], planned: readonly Varian
   for (const shape of shapes) {
     const { batch, heads, kvHeads, queryLength, keyLength, headDim, causal, softmaxScale } = shape
     for (const { pipeline, preset, engine, isa } of planned) {
-      const most = pipeline === 'int' ? MAX_KEYS_OF_INT : MAX_KEYS
-      if (keyLength > most) throw new UsageError('--L', `at most ${most} for the pipeline ${pipeline}`, `${keyLength}`)
       const probe = new Attention({
         ...{ pipeline, heads, kvHeads, headDim, causal, softmaxScale, threads: 1 },
         ...(preset && { preset }),
@@ -28,6 +26,8 @@ export function checkProblems(shapes: readonly Shape[], planned: readonly Varian
         ...(isa && { isa }),
       })
       probe.dispose()
+      const most = pipeline === 'int' ? MAX_KEYS_OF_INT[probe.options.version!] : MAX_KEYS
+      if (keyLength > most) throw new UsageError('--L', `at most ${most} for the pipeline ${pipeline}`, `${keyLength}`)
     }
     if (!peer) continue
     peer.check(shape)

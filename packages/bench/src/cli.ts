@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs'
 import {
+  blockPresets,
+  defaultPreset,
   type EngineName,
   type InstructionSet,
+  indexPresets,
   instructionSets,
   type Pipeline,
   type Preset,
@@ -14,6 +17,7 @@ import { UsageError } from './usage-error.js'
 
 const engineNames = ['native', 'acl', 'reference'] as const satisfies readonly EngineName[]
 const inputTypes = ['float32', 'float16', 'int8'] as const satisfies readonly TensorType[]
+const presets: readonly Preset[] = [...indexPresets, ...blockPresets]
 
 /** What the flags ask for; what is absent is chosen by the benchmark. */
 export interface Options {
@@ -45,7 +49,7 @@ export const version: string = JSON.parse(readFileSync(new URL('../package.json'
 
 const EPILOG = `
 Without flags: the bundled real input (query, key and value of one layer of a language model on 1024 tokens of text),
-the four pipelines as in the paper and the fused int pipeline with the preset precise; as many rounds as fit the time.
+the four pipelines as in the paper and the fused int pipeline with preset ${defaultPreset}; as many rounds as fit the time.
 --L, --d, --heads, --kv-heads without --input, or --synthetic: random data.
 
 Pipelines: 0 fp32, 1 fp16, 2 int8 (int8 products, float softmax), 3 int (integer softmax too).
@@ -119,7 +123,7 @@ function createCommand(): Command {
     engineList,
   )
   choice('--isa', 'instruction set of the native engine (default: the fastest here)', instructionSets)
-  choice('--preset', 'of int8 and int (default: paper, and int also with precise)', ['paper', 'precise'])
+  choice('--preset', `of int8 and int (default: paper, and int also with ${defaultPreset})`, presets)
   command.option('--input <file>', 'safetensors file with query, key and value [batch, heads, length, headDim]')
   choice('--input-type', 'what the pipelines are given (default float32)', inputTypes)
   choice('--synthetic', 'random data', synthetics)

@@ -2,6 +2,7 @@ import {
   Attention,
   type AttentionInputs,
   type AttentionOptions,
+  blockPresets,
   type EngineName,
   float16Bits,
   type InstructionSet,
@@ -36,12 +37,15 @@ export interface OwnContender extends Contender {
   dispose(): void
 }
 
-/** What an engine is asked for; with neither, the library chooses. */
-export type Choice = Pick<Variant, 'engine' | 'isa'>
+/** What an engine is asked for; with neither `engine` nor `isa`, the library chooses. */
+export interface Choice extends Pick<Variant, 'engine' | 'isa'> {
+  /** What the engine computes in pipeline `int` when it is not told. */
+  defaultPreset: Preset
+}
 
 /**
  * The rows of a table: each pipeline of each engine for each number of threads. Without a preset, `int8` and `int` run as
- * in the paper, and `int` a second time with `precise`.
+ * in the paper, and `int` a second time with the engine's default; `int8` as in the paper too with presets that only `int` has.
  */
 export function variants(
   pipelines: readonly Pipeline[],
@@ -49,15 +53,16 @@ export function variants(
   choices: readonly Choice[],
   preset?: Preset,
 ): Variant[] {
-  const presetsOf = (pipeline: Pipeline): (Preset | null)[] => {
+  const isOfInt = (blockPresets as readonly (Preset | undefined)[]).includes(preset)
+  const presetsOf = (pipeline: Pipeline, byDefault: Preset): (Preset | null)[] => {
     if (pipeline === 'fp32' || pipeline === 'fp16') return [null]
-    if (preset) return [preset]
-    return pipeline === 'int' ? ['paper', 'precise'] : ['paper']
+    if (pipeline === 'int8') return [preset && !isOfInt ? preset : 'paper']
+    return preset ? [preset] : ['paper', byDefault]
   }
   return threads.flatMap((count) =>
-    choices.flatMap((choice) =>
+    choices.flatMap(({ defaultPreset, ...choice }) =>
       pipelines.flatMap((pipeline) =>
-        presetsOf(pipeline).map((chosen) => ({ ...choice, pipeline, preset: chosen, threads: count })),
+        presetsOf(pipeline, defaultPreset).map((chosen) => ({ ...choice, pipeline, preset: chosen, threads: count })),
       ),
     ),
   )
@@ -79,9 +84,15 @@ const toFloat16 = ({ dims, data }: Tensor): Tensor => ({
   data: Uint16Array.from(data as Float32Array, float16Bits),
 })
 
-/** Quantizes as the attention itself would, but for `centerValue`, which would have to be undone in the output. */
+/** Of version 2. */
+const byRow = { query: 'row', key: 'row', value: 'row' } as const
+
+/**
+ * Quantizes as the attention itself would, but for `centerValue`, which would have to be undone in the output, and in version 2 for the
+ * rotation.
+ */
 function toInt8({ query, key, value }: ReturnType<typeof tensorsOf>, { engine, isa, options }: Attention) {
-  const { quantization, smoothKey = false } = options
+  const { quantization, smoothKey = false } = options.version === 2 ? { quantization: byRow } : options
   // Quantizing is the native engine's also where ComputeLibrary computes.
   const quantizer = engine === 'acl' ? 'native' : engine
   if (!quantization) throw new TypeError(`pipeline ${options.pipeline} takes no int8`)

@@ -20,7 +20,7 @@ import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { engines } from '@intattn/acl'
+import { defaultPreset, engines } from '@intattn/acl'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findPeer } from './peer.js'
 import { float32Tensor, safetensorsFile } from './safetensors-file.js'
@@ -152,7 +152,7 @@ const rows = [
   { pipeline: 'fp16', preset: null },
   { pipeline: 'int8', preset: 'paper' },
   { pipeline: 'int', preset: 'paper' },
-  { pipeline: 'int', preset: 'precise' },
+  { pipeline: 'int', preset: defaultPreset },
 ]
 const machine = {
   cpu: expect.any(String),
@@ -184,7 +184,9 @@ describe('results', () => {
       expect(stdout).toMatch(new RegExp(`^${pipeline} +reference +– +${preset ?? '–'} +[\\d.]+ `, 'm'))
     }
     expect(stdout).toContain('GMAC/s: useful multiply-accumulates, 2 x visible (query, key) pairs x d x heads')
-    expect(stdout).toMatch(/^int, paper: [\d.]+ x as fast as fp32; rel. L2 error [\d.]+\nint, precise: /m)
+    expect(stdout).toMatch(
+      new RegExp(`^int, paper: [\\d.]+ x as fast as fp32; rel. L2 error [\\d.]+\nint, ${defaultPreset}: `, 'm'),
+    )
     expect(stdout).toMatch(/[\d.]+ µs runSync, [\d.]+ µs await run \(warm, one token, one thread\)/)
   })
 
@@ -193,7 +195,7 @@ describe('results', () => {
     const { stdout } = await bench([...flags, '--L', '8,16'])
     const [tables = '', overview = ''] = stdout.split('All sizes: median ms (times as fast as fp32 of the same engine)')
     expect(overview).toMatch(/^\npipeline +engine +preset +L 8 +L 16\n/)
-    for (const contender of ['fp32 +reference', 'int +reference +– +paper', 'int +reference +– +precise']) {
+    for (const contender of ['fp32 +reference', 'int +reference +– +paper', `int +reference +– +${defaultPreset}`]) {
       const medians = [...tables.matchAll(new RegExp(`^${contender} +(?:– +)*[\\d.]+ +([\\d.]+) +`, 'gm'))].map(
         ([, ms]) => ms,
       )
@@ -379,7 +381,7 @@ describe('results', () => {
   )
 
   it('measures every length and head dim, one table each', async () => {
-    const { stdout } = await bench([...small, '--L', '8,16', '--d', '4,6', '--pipe', '0,3', '--preset', 'precise'])
+    const { stdout } = await bench([...small, '--L', '8,16', '--d', '4,6', '--pipe', '0,3', '--preset', 'precise-1'])
     const titles = stdout.match(/^L \d+, d \d+/gm)
     expect(titles).toEqual(['L 8, d 4', 'L 16, d 4', 'L 8, d 6', 'L 16, d 6'])
     const [tables = '', overview = ''] = stdout.split('All sizes')
@@ -390,7 +392,7 @@ describe('results', () => {
     const { stdout } = await bench([...small, '--pipe', '3', '--json', '-'])
     expect(JSON.parse(stdout).results).toMatchObject([
       { pipeline: 'int', preset: 'paper', ratioToFp32: null },
-      { pipeline: 'int', preset: 'precise', ratioToFp32: null },
+      { pipeline: 'int', preset: defaultPreset, ratioToFp32: null },
     ])
   })
 
@@ -561,7 +563,7 @@ describe('errors', () => {
     [['--L', '99999999999999999999'], /^argument --L: .*received '99999999999999999999'/],
     [
       ['--L', '8,300000', '--pipe', '3'],
-      /^argument --L: expected at most 263172 for the pipeline int, received 300000$/m,
+      /^argument --L: expected at most (263172|262144) for the pipeline int, received 300000$/m,
     ],
     [['--threads', '1,2'], /^argument --threads: expected 1, as the reference engine has one thread, received 1,2/],
     [['--pipe', '0,1', '--preset', 'paper'], /^argument --preset: expected the pipeline 2 or 3 beside it/],
@@ -585,7 +587,10 @@ describe('errors', () => {
     [['--isa', 'mmx'], /^argument --isa: expected one of scalar, .*, received 'mmx'/],
     [['--isa', 'scalar', '--engine', 'reference'], /^argument --isa: expected no --engine reference/],
     [['--L', '8'], /^argument INTATTN_ENGINE: expected .*received 'gpu'/, { environment: { INTATTN_ENGINE: 'gpu' } }],
-    [['--preset', 'exact'], /^argument --preset: expected one of paper, precise/],
+    [
+      ['--preset', 'exact'],
+      /^argument --preset: expected one of paper, precise-1, precise, fast, compact, finest, received 'exact'/,
+    ],
     [['--synthetic', 'odd'], /^argument --synthetic: expected one of normal, flat, peaky, sink/],
     [['--input-type', 'float64'], /^argument --input-type: expected one of float32, float16, int8/],
     [['--input-type', 'int8', '--pipe', '0'], /^argument --input-type: expected float32 or float16/],

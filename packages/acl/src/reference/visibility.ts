@@ -1,31 +1,55 @@
-import type { ResolvedOptions } from '../options.js'
+import type { CommonOptions } from '../common-options.js'
 import type { Problem } from '../problem.js'
+import { type Broadcast, biasOf, broadcastIndex, hides } from './addends.js'
 
-/** One query row and the keys it sees; section 7 of the numeric specification. */
+/** One query row and the keys it sees, by the rules of the numeric specification for all pipelines. */
 export interface Row {
   batch: number
-  /** Counts over batch * heads. */
+  /** Counts over heads. */
   head: number
   /** Counts over batch * kvHeads. */
   kvHead: number
+  /** Counts over queryLength. */
+  query: number
   /** Counts over batch * heads * queryLength. */
   row: number
+  /** p */
+  position: number
   /** Keys 0 … present - 1 are not padding. */
   present: number
-  /** Keys 0 … visible - 1 are seen. */
-  visible: number
+  /** Those it sees, ascending; until the next row. */
+  keys: Uint32Array
 }
 
-export function* rows(options: ResolvedOptions, problem: Problem): Generator<Row> {
-  const { heads, kvHeads, causal } = options
-  const { batch, queryLength, keyLength, keyLengths } = problem
-  for (let head = 0; head < batch * heads; head++) {
-    const item = Math.floor(head / heads)
-    const kvHead = item * kvHeads + Math.floor(((head % heads) * kvHeads) / heads)
+type Heads = Pick<CommonOptions, 'heads' | 'kvHeads' | 'causal' | 'window' | 'keepFirst'>
+type Shape = Pick<Problem, 'batch' | 'queryLength' | 'keyLength' | 'keyLengths' | 'queryStart' | 'mask' | 'bias'>
+
+export function* rows({ heads, kvHeads, causal, window, keepFirst }: Heads, problem: Shape): Generator<Row> {
+  const { batch, queryLength, keyLength, keyLengths, queryStart } = problem
+  const isMasked = maskOf(problem)
+  const bias = biasOf(problem)
+  const keys = new Uint32Array(keyLength)
+  for (let row = 0; row < batch * heads * queryLength; row++) {
+    const query = row % queryLength
+    const head = Math.floor(row / queryLength) % heads
+    const item = Math.floor(row / (queryLength * heads))
+    const kvHead = item * kvHeads + Math.floor((head * kvHeads) / heads)
+    const position = (queryStart ? queryStart[item]! : keyLength - queryLength) + query
     const present = keyLengths ? keyLengths[item]! : keyLength
-    for (let i = 0; i < queryLength; i++) {
-      const limit = causal ? Math.max(0, i + 1 + keyLength - queryLength) : keyLength
-      yield { batch: item, head, kvHead, row: head * queryLength + i, present, visible: Math.min(present, limit) }
+    const place = { batch: item, head, query, position }
+    let count = 0
+    for (let j = 0; j < present; j++) {
+      if (causal && j > position) break
+      if (window !== undefined && j <= position - window && j >= keepFirst) continue
+      if (isMasked?.(place, j) || (bias && hides(bias(place, j)))) continue
+      keys[count++] = j
     }
+    yield { ...place, kvHead, row, present, keys: keys.subarray(0, count) }
   }
+}
+
+function maskOf({ mask }: Shape): Broadcast<boolean> | undefined {
+  if (!mask) return undefined
+  const index = broadcastIndex(mask.dims)
+  return (row, key) => mask.data[index(row, key)] === 0
 }

@@ -1,9 +1,10 @@
 import { expect } from 'vitest'
 
 type Numbers = ArrayLike<number>
+type Integers = ArrayLike<number | bigint>
 
 /** Every element identical; on failure, says where the first difference is. */
-export function expectIdentical(actual: Numbers, expected: Numbers, what: string): void {
+export function expectIdentical(actual: Integers, expected: Integers, what: string): void {
   expect(actual.length, `${what}: length`).toBe(expected.length)
   for (let i = 0; i < expected.length; i++) {
     if (actual[i] !== expected[i] && !(Number.isNaN(actual[i]) && Number.isNaN(expected[i]))) {

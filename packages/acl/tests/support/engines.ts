@@ -1,5 +1,12 @@
 import { describe, test } from 'vitest'
-import { type AttentionOptions, type EngineName, engines } from '../../src/index.js'
+import {
+  type AttentionOptions,
+  defaultPreset,
+  type EngineName,
+  engines,
+  type Pipeline,
+  type Preset,
+} from '../../src/index.js'
 import { availableIsas, describeEachIsa } from './instruction-sets.js'
 
 /** What chooses an engine, as options of an `Attention`. */
@@ -22,6 +29,10 @@ export const choices: readonly Choice[] = [
   ...(acl.available ? [{ engine: 'acl' } as const] : []),
 ]
 
+/** The preset that an engine has by default, by name: where engines are compared, all must have the same one. */
+export const presetOf = ({ engine }: Choice, pipeline: Pipeline): { preset?: Preset } =>
+  pipeline === 'int' ? { preset: engine === 'acl' ? 'precise-1' : defaultPreset } : {}
+
 /** The suite once per engine that can run here; engine `acl`, where it cannot, is reported as skipped, with the reason in its name. */
 export function describeEachEngine(
   title: string,
@@ -37,6 +48,14 @@ export function describeEachChoice(title: string, suite: (choice: Choice) => voi
   describeEachIsa(title, (isa) => suite({ isa }))
   if (acl.available) describe(`${title}, acl`, () => suite({ engine: 'acl' }))
   else skipAcl(title)
+}
+
+/** Engines that compute version 2 of the numeric specification. */
+export const blockChoices: readonly Choice[] = [{ engine: 'reference' }]
+
+/** The suite once per engine that has version 2. */
+export function describeEachBlockChoice(title: string, suite: (choice: Choice) => void): void {
+  for (const choice of blockChoices) describe(`${title}, ${choice.isa ?? choice.engine}`, () => suite(choice))
 }
 
 function skipAcl(title: string): void {

@@ -36,15 +36,18 @@ export function randomProblem(random: Random, limits: Limits): RandomProblem {
     ...maybe(random, { causal: random.chance(0.7) }),
     ...maybe(random, { softmaxScale: (0.3 + 2 * random.next()) / Math.sqrt(headDim) }),
     ...maybe(random, { threads: random.integer(1, 4) }),
-    ...(pipeline === 'int8' || pipeline === 'int' ? quantizedOptions(random) : {}),
+    ...(pipeline === 'int8' || pipeline === 'int' ? quantizedOptions(random, pipeline) : {}),
     ...(pipeline === 'int' ? integerOptions(random) : {}),
   }
   return { options, inputs: randomInputs(random, options, limits.maxLength) }
 }
 
-function quantizedOptions(random: Random): Partial<AttentionOptions> {
+function quantizedOptions(random: Random, pipeline: Pipeline): Partial<AttentionOptions> {
+  const preset = random.pick(['precise-1', 'paper'] as const)
+  // Its default may be of version 2.
+  const isInt = pipeline === 'int'
   return {
-    ...maybe(random, { preset: random.pick(['precise', 'paper'] as const) }),
+    ...(random.chance(0.5) || isInt ? { preset } : {}),
     ...maybe(random, {
       quantization: {
         ...maybe(random, { query: random.pick(['tensor', 'head', 'row'] as const) }),
@@ -89,9 +92,9 @@ function randomInputs(random: Random, options: AttentionOptions, maxLength: numb
 }
 
 /** The scopes that options come to. */
-export function scopesOf({ preset = 'precise', quantization = {} }: AttentionOptions): Quantization {
+export function scopesOf({ preset = 'precise-1', quantization = {} }: AttentionOptions): Quantization {
   const defaults: Quantization =
-    preset === 'precise'
+    preset === 'precise-1'
       ? { query: 'row', key: 'head', value: 'channel' }
       : { query: 'tensor', key: 'tensor', value: 'tensor' }
   return { ...defaults, ...quantization }

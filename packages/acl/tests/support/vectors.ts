@@ -78,7 +78,7 @@ export function tableOf({ table, clip, lutBits }: TableCase) {
 export function optionsOf({ heads, kvHeads, headDim, options }: AttentionCase): AttentionOptions {
   const { causal, quantization, normalization, smoothKey, centerValue } = options
   const common = { heads, kvHeads, headDim, causal, quantization, normalization, smoothKey, centerValue }
-  return { pipeline: 'int', ...common, ...tableOf(options) }
+  return { pipeline: 'int', preset: 'precise-1', ...common, ...tableOf(options) }
 }
 
 /** A vector's tensors as this package takes them. */

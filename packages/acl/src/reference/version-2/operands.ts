@@ -1,0 +1,100 @@
+import type { BlockOptions } from '../../block-options.js'
+import type { Problem } from '../../problem.js'
+import type { CheckedTensor } from '../../tensors.js'
+import { toFloat32 } from '../float-tensors.js'
+import { channelMeans } from '../quantize.js'
+import { type Bits, isScale, quantizeRow } from './quantize-row.js'
+import { rotate, rotationBlock } from './rotation.js'
+
+/** Q, K or V in integers; sections 1 to 3 of the numeric specification. */
+export interface Operand {
+  tensor: CheckedTensor
+  /** As the tensor. */
+  integers: Int8Array | Int16Array
+  /** One per row; NaN marks a row that must not be used. */
+  scale: Float32Array
+  /** [batch * heads, dim]: what was subtracted from every row. */
+  offset: Float32Array
+  /** Channels mixed by the rotation; 1 without. */
+  rotationBlock: number
+}
+
+export interface Operands {
+  query: Operand
+  key: Operand
+  value: Operand
+}
+
+export function operandsOf(options: BlockOptions, problem: Problem): Operands {
+  const { query, key, value, keyLengths, smoothKey, centerValue } = problem
+  const { rotate, queryBits, keyBits, valueBits, keyOffset, valueOffset } = options
+  return {
+    query: operand(query, { rotate, bits: queryBits }),
+    key: operand(key, { rotate, bits: keyBits, given: keyOffset, mean: smoothKey, lengths: keyLengths }),
+    value: operand(value, { rotate, bits: valueBits, given: valueOffset, mean: centerValue, lengths: keyLengths }),
+  }
+}
+
+interface Quantization {
+  rotate: boolean
+  bits: Bits
+  /** [heads, dim], the same for all batch items */
+  given?: readonly number[] | undefined
+  /** Whether the mean of each channel is to be subtracted. */
+  mean?: boolean
+  /** Rows present per batch item; the others are as rows of zeros. */
+  lengths?: Uint32Array | undefined
+}
+
+function operand(tensor: CheckedTensor, quantization: Quantization): Operand {
+  return tensor.type === 'int8' ? givenIntegers(tensor, quantization) : quantized(tensor, quantization)
+}
+
+function givenIntegers(tensor: CheckedTensor, { bits, lengths }: Quantization): Operand {
+  const [batch, heads, , dim] = tensor.dims
+  const integers = Int8Array.from(tensor.data)
+  const scale = Float32Array.from(tensor.scale!)
+  const most = bits === 7 ? 63 : 128
+  forRows(tensor, lengths, (row, isPresent) => {
+    const ofRow = integers.subarray(row * dim, (row + 1) * dim)
+    if (!isPresent) {
+      ofRow.fill(0)
+      scale[row] = 0
+    } else if (!isScale(scale[row]!) || ofRow.some((q) => Math.abs(q) > most)) {
+      scale[row] = Number.NaN
+    }
+  })
+  return { tensor, integers, scale, offset: new Float32Array(batch * heads * dim), rotationBlock: 1 }
+}
+
+function quantized(tensor: CheckedTensor, { rotate: rotates, bits, given, mean, lengths }: Quantization): Operand {
+  const [batch, heads, length, dim] = tensor.dims
+  const values = toFloat32(tensor)
+  const offset = mean ? channelMeans(values, tensor.dims, lengths) : new Float32Array(batch * heads * dim)
+  for (let i = 0; given && i < offset.length; i++) offset[i] = given[i % given.length]!
+
+  const integers = bits === 15 ? new Int16Array(values.length) : new Int8Array(values.length)
+  const scale = new Float32Array(batch * heads * length)
+  const n = rotates ? rotationBlock(dim) : 1
+  forRows(tensor, lengths, (row, isPresent) => {
+    if (!isPresent) return
+    const head = Math.floor(row / length)
+    const ofRow = values.slice(row * dim, (row + 1) * dim)
+    for (let c = 0; c < dim; c++) ofRow[c]! -= offset[head * dim + c]!
+    rotate(ofRow, n)
+    scale[row] = quantizeRow(ofRow, bits, integers.subarray(row * dim, (row + 1) * dim))
+  })
+  return { tensor, integers, scale, offset, rotationBlock: n }
+}
+
+function forRows(
+  { dims }: CheckedTensor,
+  lengths: Uint32Array | undefined,
+  visit: (row: number, isPresent: boolean) => void,
+): void {
+  const [batch, heads, length] = dims
+  for (let row = 0; row < batch * heads * length; row++) {
+    const item = Math.floor(row / (heads * length))
+    visit(row, !lengths || row % length < lengths[item]!)
+  }
+}

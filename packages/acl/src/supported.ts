@@ -1,0 +1,16 @@
+import { failWith } from './checks.js'
+import type { ResolvedOptions } from './options.js'
+import type { Problem } from './problem.js'
+import type { EngineName } from './types.js'
+
+/** Throws `UNAVAILABLE` for what engines in C++ do not compute yet; each line goes when they do. */
+export function requireSupported(engine: EngineName, options: ResolvedOptions, problem?: Problem): void {
+  if (engine === 'reference') return
+  const lacks = (argument: string, received: string) =>
+    failWith('UNAVAILABLE', argument, `engine 'reference', as engine '${engine}' does not have it yet`, received)
+
+  if (options.version === 2) lacks('preset', `preset '${options.preset}'`)
+  if (options.valueDim !== options.headDim) lacks('valueDim', 'another one than headDim')
+  for (const name of ['window', 'alibiSlopes', 'sinks'] as const) if (options[name] !== undefined) lacks(name, 'one')
+  for (const name of ['queryStart', 'mask', 'bias'] as const) if (problem?.[name]) lacks(name, 'one')
+}
