@@ -38,6 +38,7 @@ export async function nodeOn(cpu) {
 
 /** What the tests need in their environment there: esbuild runs as a program of this machine; random cases are a fifth as many. */
 export async function testEnvironment() {
+  await install()
   const esbuild = path.resolve('node_modules/@esbuild', `${process.platform}-${process.arch}`, 'bin/esbuild')
   return { ...process.env, ESBUILD_BINARY_PATH: esbuild, NODE_PATH: installed, INTATTN_TEST_SHARE: '20' }
 }

@@ -6,6 +6,10 @@
 #include "attention_object.h"
 #include "operations.h"
 
+#if defined(__APPLE__)
+#include <dlfcn.h>
+#endif
+
 namespace {
 
 /// Counts changes of what is exported here; `src/addons/interface.ts` expects the same.
@@ -30,9 +34,20 @@ std::string compiler() {
 #undef INTATTN_TEXT
 }
 
+/// Keeps the library in memory until the process ends. Node closes it with the last environment that loaded it, but
+/// destructors in it are to run at exit. On Linux the file says so itself (-z nodelete), for which Mach-O has no flag.
+void stay_loaded() {
+#if defined(__APPLE__)
+  Dl_info self;
+  if (dladdr(reinterpret_cast<const void*>(&stay_loaded), &self) != 0)
+    dlopen(self.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE); // the handle is never closed
+#endif
+}
+
 /// Holds no state of its own: every worker thread gets its own class, and objects live in their own environment.
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   using namespace intattn::addon;
+  stay_loaded();
   exports.Set("interfaceVersion", interface_version);
   exports.Set("compiler", compiler());
   exports.Set("Attention", AttentionObject::constructor(env));

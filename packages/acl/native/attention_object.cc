@@ -1,6 +1,8 @@
 #include "attention_object.h"
 
 #include <new>
+#include <string>
+#include <utility>
 
 #include "arrays.h"
 #include "attention_arguments.h"
@@ -19,6 +21,15 @@ void store(const StageTimes& times, double* out) {
   const double values[6] = {times.total, times.prepare, times.scores, times.softmax, times.values, times.output};
   for (int i = 0; i < 6; ++i)
     out[i] = values[i];
+}
+
+/// Throws unless Node-API did it: the exception that is pending, if there is one, since a second could not be thrown.
+void require(Napi::Env env, napi_status status, const char* what) {
+  if (status == napi_ok)
+    return;
+  if (env.IsExceptionPending())
+    throw env.GetAndClearPendingException();
+  throw Napi::Error::New(env, std::string("addon: Node-API refused to ") + what);
 }
 
 napi_status value_of(napi_env env, const Outcome& outcome, napi_value* value) {
@@ -58,7 +69,25 @@ struct AttentionObject::Shared {
 /// A run on a thread of the pool. Uses Node-API directly: when a worker is terminated, completion comes while no
 /// JavaScript can run any more, and must then clean up without raising anything.
 struct AttentionObject::Run {
-  std::shared_ptr<Shared> shared;
+  Run(napi_env environment, std::shared_ptr<Shared> object) : env(environment), shared(std::move(object)) {}
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  ~Run() {
+    // Nobody waits for it: Node-API frees a deferred only when it is settled.
+    napi_value nothing;
+    if (deferred && napi_get_undefined(env, &nothing) == napi_ok)
+      settle(nothing);
+    if (work)
+      napi_delete_async_work(env, work);
+    if (arrays)
+      napi_delete_reference(env, arrays);
+  }
+
+  /// Once only. Fails when the environment is ending.
+  napi_status settle(napi_value value) { return napi_resolve_deferred(env, std::exchange(deferred, nullptr), value); }
+
+  const napi_env env;
+  const std::shared_ptr<Shared> shared;
   Request request;
   StageTimes times;
   Outcome outcome;
@@ -79,10 +108,8 @@ struct AttentionObject::Run {
       run->shared->account(env);
       napi_value value;
       if (value_of(env, run->outcome, &value) == napi_ok)
-        napi_resolve_deferred(env, run->deferred, value);
+        run->settle(value);
     }
-    napi_delete_reference(env, run->arrays);
-    napi_delete_async_work(env, run->work);
   }
 };
 
@@ -131,38 +158,35 @@ Napi::Value AttentionObject::run_sync(const Napi::CallbackInfo& info) {
   store(times, request.times);
   shared_->account(env);
   napi_value value;
-  if (value_of(env, outcome, &value) != napi_ok)
-    throw Napi::Error::New(env, "addon: Node-API refused the result of a run");
+  require(env, value_of(env, outcome, &value), "take the result of a run");
   return Napi::Value(env, value);
 }
 
 Napi::Value AttentionObject::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   require_idle(env);
-  auto run = std::make_unique<Run>();
+  auto run = std::make_unique<Run>(env, shared_);
   read_request(info, options_, run->request);
-  run->shared = shared_;
+  if (run->request.overlap) {
+    const auto deferred = Napi::Promise::Deferred::New(env);
+    deferred.Resolve(Napi::Number::New(env, code_of_overlap(run->request.overlap)));
+    return deferred.Promise();
+  }
 
   Napi::Array arrays = Napi::Array::New(env, info.Length());
   for (std::size_t i = 0; i < info.Length(); ++i)
     arrays.Set(std::uint32_t(i), info[i]);
 
+  constexpr const char* what = "start a run";
   napi_value promise;
-  const auto require = [&](napi_status status) {
-    if (status != napi_ok)
-      throw Napi::Error::New(env, "addon: Node-API refused to start a run");
-  };
-  require(napi_create_promise(env, &run->deferred, &promise));
-  if (run->request.overlap) {
-    const Napi::Number code = Napi::Number::New(env, code_of_overlap(run->request.overlap));
-    require(napi_resolve_deferred(env, run->deferred, code));
-    return Napi::Value(env, promise);
-  }
-  require(napi_create_reference(env, arrays, 1, &run->arrays));
-  require(napi_create_async_work(env, nullptr, Napi::String::New(env, "intattn"), Run::execute, Run::complete,
-                                 run.get(), &run->work));
-  require(napi_queue_async_work(env, run->work));
-  run->shared->running = true;
+  require(env, napi_create_reference(env, arrays, 1, &run->arrays), what);
+  require(env,
+          napi_create_async_work(env, nullptr, Napi::String::New(env, "intattn"), Run::execute, Run::complete,
+                                 run.get(), &run->work),
+          what);
+  require(env, napi_create_promise(env, &run->deferred, &promise), what);
+  require(env, napi_queue_async_work(env, run->work), what);
+  shared_->running = true;
   run.release(); // complete() takes it
   return Napi::Value(env, promise);
 }

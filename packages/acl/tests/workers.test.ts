@@ -5,7 +5,7 @@ import { Attention } from '../src/index.js'
 import { expectIdentical } from './support/compare.js'
 import { compiledApi } from './support/compile.js'
 import { describeEachEngine, threadedEngines } from './support/engines.js'
-import { Random, shareOf } from './support/random.js'
+import { Random } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
 const common = { heads: 4, kvHeads: 2, headDim: 48, causal: true, threads: 2 }
@@ -75,35 +75,6 @@ describeEachEngine(
       )
       expect(await messageOf(worker)).toBe('done')
       expectIdentical(output.data, expected, 'output')
-    })
-
-    test('workers end in the middle of a run without harm', async () => {
-      const long = (length: number) => ({
-        type: 'float32',
-        dims: [1, 2, length, 64],
-        data: new Float32Array(length * 128),
-      })
-      const length = shareOf(1500)
-      const heavy = { query: long(length), key: long(length), value: long(length) }
-      const body = `
-      const attention = new Attention({ heads: 2, headDim: 64, threads: 2, pipeline: workerData.pipeline, engine: workerData.engine })
-      const run = () => attention.run(workerData.heavy).then(run)
-      run()
-      parentPort.postMessage('running')
-      if (workerData.exits) process.exit(0)`
-      for (const pipeline of ['int', 'fp32']) {
-        for (const exits of [false, true]) {
-          for (let i = 0; i < 3; i++) {
-            const worker = start(body, { heavy, pipeline, exits, engine })
-            const exit = once(worker, 'exit') // may come in the same turn as the message
-            expect(await messageOf(worker)).toBe('running')
-            if (exits) await exit
-            else await worker.terminate()
-          }
-        }
-      }
-      using attention = new Attention(options)
-      attention.runSync(inputs)
     })
 
     test('a worker that leaves objects behind ends cleanly', async () => {

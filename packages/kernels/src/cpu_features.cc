@@ -93,7 +93,8 @@ std::vector<std::string> detect() {
 } // namespace
 
 const std::vector<std::string>& cpu_features() {
-  static const std::vector<std::string> features = detect();
+  // Never destroyed: threads may outlive the destructors that run at exit.
+  static const std::vector<std::string>& features = *new std::vector<std::string>(detect());
   return features;
 }
 

@@ -11,7 +11,7 @@ const tags = {
 /** What makes the loader load a library: DT_NEEDED, DT_DEPAUDIT, DT_AUDIT, DT_AUXILIARY, DT_FILTER. */
 const loading = [tags.needed, 0x6ffffefb, 0x6ffffefc, 0x7ffffffd, 0x7fffffff]
 const flagsOf = { textRelocations: 4, bindNow: 8 }
-const flags1Of = { bindNow: 1, positionIndependentExecutable: 0x08000000 }
+const flags1Of = { bindNow: 1, noDelete: 8, positionIndependentExecutable: 0x08000000 }
 const relocationSize = 24
 
 /** @param {number} bits @param {number} flag */
@@ -111,6 +111,7 @@ export function readDynamic(image, at) {
     textRelocations:
       entries.has(tags.textRelocations) || has(flags, flagsOf.textRelocations) || relocations.some(({ text }) => text),
     bindNow: entries.has(tags.bindNow) || has(flags, flagsOf.bindNow) || has(flags1, flags1Of.bindNow),
+    noDelete: has(flags1, flags1Of.noDelete),
     positionIndependentExecutable: has(flags1, flags1Of.positionIndependentExecutable),
   }
 }

@@ -62,6 +62,8 @@ export function examineLinux(file, content, { cpu, version }) {
       rule('a stack that is not executable', !elf.executableStack, 'an executable one'),
       rule('no text relocations', !elf.textRelocations, 'some'),
       rule('full protection of relocated data (-z relro -z now)', elf.relro === 'full', elf.relro),
+      // Node.js closes it with the last environment that loaded it; its destructors are to run at exit.
+      rule('a library that stays loaded (-z nodelete)', elf.noDelete, 'one that dlclose unloads'),
       rule('no segment both writable and executable', !elf.writableCode, 'one'),
       rule(
         `segments for pages of ${largestPages[cpu]} bytes`,

@@ -91,7 +91,7 @@ describe('an addon for Linux', () => {
 
   it.each([
     ['another machine', { machine: machines.arm64 }, 'expected machine x64, received arm64'],
-    ['an executable', { flags1: 0x08000001 }, 'expected a shared object, received an executable'],
+    ['an executable', { flags1: 0x08000009 }, 'expected a shared object, received an executable'],
     [
       'one more export',
       { exports: [entry, otherEntry, 'malloc'] },
@@ -166,13 +166,18 @@ describe('an addon for Linux', () => {
     ],
     [
       'binding at first use',
-      { flags: 0, flags1: 0 },
+      { flags: 0, flags1: 8 },
       'expected full protection of relocated data (-z relro -z now), received partial',
     ],
     [
       'relocated data that can be written to',
       { relro: false },
       'expected full protection of relocated data (-z relro -z now), received none',
+    ],
+    [
+      'being unloaded',
+      { flags1: 1 },
+      'expected a library that stays loaded (-z nodelete), received one that dlclose unloads',
     ],
     ['pages too small', { alignment: 16 }, 'expected segments for pages of 4096 bytes, received for 16'],
     [

@@ -20,6 +20,7 @@ const linuxRefusals = [
   ['debug information', { without: /^-s$/, more: ['-g'] }, 'received .debug_'],
   ['an executable stack', { more: ['-Wl,-z,execstack'] }, 'expected a stack that is not executable'],
   ['binding at first use', { without: /-z,now/, more: ['-Wl,-z,lazy'] }, '(-z relro -z now), received partial'],
+  ['being unloaded', { without: /-z,nodelete/ }, 'expected a library that stays loaded (-z nodelete)'],
   ['a run path', { more: ['-Wl,-rpath,$ORIGIN/lib'] }, "expected no RPATH or RUNPATH, received '$ORIGIN/lib'"],
   ['an undefined symbol', { more: ['-DMISSING'] }, 'expected undefined symbols of Node-API or glibc, received missing'],
   ['text relocations', { more: ['-DRELOCATED', '-Wl,-z,notext'] }, 'expected no text relocations, received some'],

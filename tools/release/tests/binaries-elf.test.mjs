@@ -34,7 +34,7 @@ describe('a shared object of Linux', () => {
         { ...malloc, name: 'free' },
         { name: 'exp', weak: false, library: 'libm.so.6', version: 'GLIBC_2.27' },
       ],
-      ...{ packedRelocations: false, textRelocations: false, bindNow: true, relro: 'full' },
+      ...{ packedRelocations: false, textRelocations: false, bindNow: true, noDelete: true, relro: 'full' },
       ...{ symbolTable: false, debugSections: [], executableStack: false, writableCode: false, pageSize: 65536 },
     })
   })
@@ -53,6 +53,7 @@ describe('a shared object of Linux', () => {
     ],
     ['binding at once, by the newer flags', { flags: 0, flags1: 1 }, { bindNow: true, relro: 'full' }],
     ['binding at once, by the older flags', { flags: 8, flags1: 0 }, { bindNow: true, relro: 'full' }],
+    ['that dlclose unloads it', { flags1: 1 }, { noDelete: false }],
     ['no protection of relocated data', { relro: false }, { relro: 'none' }],
     ['packed relocations', { entries: [[36, 0]] }, { packedRelocations: true }],
     ['text relocations, by their entry', { entries: [[22, 0]] }, { textRelocations: true }],

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { $, fs } from 'zx'
 import { Problem } from '../../acl/problem.mjs'
 import { platformPackage, platforms, rootPackage } from '../platforms.mjs'
+import { verifyLifecycle } from './lifecycle.mjs'
 import { nodesFor } from './nodes.mjs'
 import { startRegistry } from './registry.mjs'
 
@@ -11,7 +12,7 @@ const worst = 0.05
 
 /**
  * Installs the packed packages as a user would, in an empty project with a registry that has nothing else and without scripts, and
- * computes attention there with every Node.js version.
+ * computes attention there with every Node.js version, and ends it in every way.
  * @param {object} options
  * @param {string} options.platform
  * @param {string[]} options.tarballs
@@ -28,9 +29,11 @@ export async function verifyInstallation({ platform, tarballs, say }) {
     if (foreign.length) throw new Problem(`npm install asked for packages that are not ours: ${foreign.join(', ')}`)
     await checkArrived(project, platform)
     await fs.copy(path.join(import.meta.dirname, 'trial.mjs'), path.join(project, 'trial.mjs'))
-    for (const { version, command, has } of nodes) {
+    for (const node of nodes) {
+      const { version, command, has } = node
       const { results, found } = await trial(project, command, has)
       await doctor(project, command, version)
+      await verifyLifecycle({ project, node, env: environment(node.env) })
       const shown = results.map(({ engine, isa, error }) => `${isa ?? engine} ${error.toFixed(4)}`).join(', ')
       say(`verified ${platform} on Node ${version}: relative L2 error ${shown}`)
       const absent = found.filter(({ available }) => !available)
@@ -124,7 +127,7 @@ async function doctor(project, command, version) {
 }
 
 /** Without what would choose another engine or other addons. */
-function environment() {
-  const { INTATTN_ADDONS, INTATTN_ENGINE, INTATTN_ISA, ...env } = process.env
+function environment(of = process.env) {
+  const { INTATTN_ADDONS, INTATTN_ENGINE, INTATTN_ISA, ...env } = of
   return env
 }

@@ -2,22 +2,31 @@ import path from 'node:path'
 import { $, fs } from 'zx'
 import { hasHere } from '../../acl/host-cpu.mjs'
 import { Unavailable } from '../../acl/problem.mjs'
-import { emulatedNode } from '../../arm64/node.mjs'
+import { emulatedNode, testEnvironment } from '../../arm64/node.mjs'
 import { cpus, defaultCpu } from '../../qemu/cpu.mjs'
 import { findToolchain } from '../../qemu/toolchain.mjs'
 
 const host = `${process.platform}-${process.arch}`
 
 /**
- * The Node.js versions that packages for a platform are verified on: the command that runs each on this machine, emulated where it must
- * be. On macOS, which has none in the registry, the one that runs this.
+ * @typedef {object} Node
+ * @property {string} version
+ * @property {string[]} command that runs it on this machine, with `flags`
+ * @property {string[]} flags that its threads and processes need too
+ * @property {NodeJS.ProcessEnv} env what vitest needs in its environment
+ * @property {(features: string[]) => Promise<boolean>} has whether the CPU has features
+ */
+
+/**
+ * The Node.js versions that packages for a platform are verified on, emulated where they must be. On macOS, which has none in the
+ * registry, the one that runs this.
  * @param {string} platform
- * @returns {Promise<{ version: string, command: string[], has: (features: string[]) => Promise<boolean> }[]>} `has`: whether the CPU has features
+ * @returns {Promise<Node[]>}
  */
 export async function nodesFor(platform) {
   if (platform === 'darwin-arm64') {
     if (host !== platform) throw new Unavailable(`${platform} packages run on macOS only, and this is ${host}`)
-    return [{ version: process.version, command: [process.execPath], has: hasHere }]
+    return [{ version: process.version, command: [process.execPath], flags: [], env: process.env, has: hasHere }]
   }
   const emulated = platform !== host
   if (emulated) {
@@ -27,18 +36,20 @@ export async function nodesFor(platform) {
   const modules = await install(platform)
   const emulatedHas = async (features) => features.every((name) => cpus[defaultCpu].features.includes(name))
   const has = emulated ? emulatedHas : hasHere
+  const env = emulated ? await testEnvironment() : process.env
   const nodes = []
   for (const name of Object.keys(await readDependencies(platform))) {
     const binary = path.join(modules, name, 'bin/node')
-    const command = emulated ? await emulatedCommand(name, binary) : [binary]
-    nodes.push({ version: (await $({ quiet: true })`${command} --version`).stdout.trim(), command, has })
+    const { program, flags } = emulated ? await emulatedProgram(name, binary) : { program: binary, flags: [] }
+    const command = [program, ...flags]
+    nodes.push({ version: (await $({ quiet: true })`${command} --version`).stdout.trim(), command, flags, env, has })
   }
   return nodes
 }
 
-async function emulatedCommand(name, binary) {
+async function emulatedProgram(name, binary) {
   const { command, flags } = await emulatedNode(defaultCpu, binary, path.resolve('build/nodes/emulated', name))
-  return [command, ...flags]
+  return { program: command, flags }
 }
 
 const locked = (platform) => path.join(import.meta.dirname, 'nodes', platform)

@@ -9,13 +9,19 @@ export const noCompiler = isThere || process.env.CI ? '' : ' (not run here: no C
 
 /** Compiles a shared library that does something as soon as it is loaded. */
 export function compileLibrary(project: Project, file: string, onLoad: string): void {
-  const source = project.write(
-    'library.c',
+  compileSource(
+    project,
+    file,
     `#include <signal.h>
     #include <stdlib.h>
     #include <unistd.h>
     __attribute__((constructor)) static void on_load(void) { ${onLoad} }\n`,
   )
+}
+
+/** Compiles C to a shared library. */
+export function compileSource(project: Project, file: string, code: string): void {
+  const source = project.write('library.c', code)
   const { status, stderr, error } = spawnSync('cc', ['-shared', '-fPIC', '-o', join(project.root, file), source], {
     encoding: 'utf8',
   })

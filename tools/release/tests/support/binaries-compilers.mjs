@@ -48,7 +48,14 @@ async function first(programs) {
   return undefined
 }
 
-const linuxFlags = ['-s', '-Wl,-z,now', '-Wl,-z,relro', '-Wl,-z,noexecstack', '-Wl,--version-script=exports.map']
+const linuxFlags = [
+  '-s',
+  '-Wl,-z,nodelete',
+  '-Wl,-z,now',
+  '-Wl,-z,relro',
+  '-Wl,-z,noexecstack',
+  '-Wl,--version-script=exports.map',
+]
 const macosFlags = [
   '-dynamiclib',
   '-install_name',

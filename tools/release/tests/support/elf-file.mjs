@@ -25,7 +25,7 @@ const good = {
   machine: machines.x64,
   type: 3,
   flags: 8,
-  flags1: 1,
+  flags1: 9,
   exports: ['napi_register_module_v1', 'node_api_module_get_api_version_v1'],
   /** @type {{ name: string, weak?: boolean, library?: string, version?: string }[]} */
   imports: [

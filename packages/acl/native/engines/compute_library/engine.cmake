@@ -25,6 +25,7 @@ function(add_compute_library_engine name prefix)
   target_include_directories(${name} PRIVATE ${here}/../../../../kernels/src)
   target_include_directories(${name} SYSTEM PRIVATE ${prefix}/include)
   # Products and sums round separately, as in the kernels. ComputeLibrary's messages name its headers, not where they stand here.
-  target_compile_options(${name} PRIVATE -Wall -Wextra -Wshadow -ffp-contract=off -ffile-prefix-map=${prefix}/include/=)
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wshadow -ffp-contract=off -ffile-prefix-map=${prefix}/include/=
+    $<$<CXX_COMPILER_ID:Clang,AppleClang>:-Werror=exit-time-destructors>)
   target_link_libraries(${name} PUBLIC intattn_kernels PRIVATE ${archive})
 endfunction()

@@ -9,7 +9,7 @@ namespace intattn::compute_library {
 namespace {
 
 std::mutex& pool_mutex() {
-  static std::mutex mutex;
+  static std::mutex& mutex = *new std::mutex; // never destroyed: threads may outlive the destructors that run at exit
   return mutex;
 }
 
