@@ -5,7 +5,7 @@ import type { EngineName } from './types.js'
 
 /** Throws `UNAVAILABLE` for what engines in C++ do not compute yet; each line goes when they do. */
 export function requireSupported(engine: EngineName, options: ResolvedOptions, problem?: Problem): void {
-  if (engine === 'reference') return
+  if (engine === 'reference' || (engine === 'native' && options.version === 2)) return
   const lacks = (argument: string, received: string) =>
     failWith('UNAVAILABLE', argument, `engine 'reference', as engine '${engine}' does not have it yet`, received)
 

@@ -74,6 +74,8 @@ struct BlockAttentionArguments {
   OutputView output;            ///< [batch, heads, query_length, value_dim]; shares no memory with an input
   float* log_sum_exp = nullptr; ///< [batch, heads, query_length], -infinity for a row without a key
   const BlockIntermediates* intermediates = nullptr;
+  Mean smooth_key = Mean::automatic; ///< automatic: as the options say
+  Mean center_value = Mean::automatic;
 };
 
 /// Integer attention over any number of runs. Keeps its working memory; one run at a time per object. Results are the

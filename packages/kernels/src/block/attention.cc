@@ -129,9 +129,15 @@ StatusMessage check(const BlockAttentionOptions& o, const BlockAttentionArgument
   for (const auto& [name, view] : {std::pair{"query", &a.query}, {"key", &a.key}, {"value", &a.value}})
     if (!float_type(view->type) && !view->scale)
       return invalid("%s: expected scales for int8", name);
-  if (!float_type(a.key.type) && (o.key_bits == 4 || o.key_offset || o.smooth_key == Mean::yes))
+  const Mean of_key = a.smooth_key == Mean::automatic ? o.smooth_key : a.smooth_key;
+  const Mean of_value = a.center_value == Mean::automatic ? o.center_value : a.center_value;
+  if (of_key == Mean::yes && (o.key_offset || o.sinks))
+    return invalid("smooth_key: expected neither key_offset nor sinks beside it");
+  if (of_value == Mean::yes && (o.value_offset || o.sinks))
+    return invalid("center_value: expected neither value_offset nor sinks beside it");
+  if (!float_type(a.key.type) && (o.key_bits == 4 || o.key_offset || of_key == Mean::yes))
     return invalid("key: expected floats with key_bits 4, key_offset or smooth_key");
-  if (!float_type(a.value.type) && (o.value_bits == 4 || o.value_offset || o.center_value == Mean::yes))
+  if (!float_type(a.value.type) && (o.value_bits == 4 || o.value_offset || of_value == Mean::yes))
     return invalid("value: expected floats with value_bits 4, value_offset or center_value");
   if (!float_type(a.output.type))
     return invalid("output: expected a type of floats");
@@ -193,9 +199,9 @@ private:
   static const float* pointer(const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); }
 
   /// Section 1: whether the mean is subtracted.
-  static bool has_mean(const OperandPlan& plan, const TensorView& view, bool automatic) {
-    return plan.mean == Mean::yes ||
-           (plan.mean == Mean::automatic && automatic && !plan.offset && float_type(view.type));
+  static bool has_mean(const OperandPlan& plan, const TensorView& view, Mean asked, bool automatic) {
+    const Mean mean = asked == Mean::automatic ? plan.mean : asked;
+    return mean == Mean::yes || (mean == Mean::automatic && automatic && !plan.offset && float_type(view.type));
   }
 
   /// Units that are packed and attended to together: few enough that what is packed stays in cache.
@@ -226,7 +232,8 @@ private:
     const std::size_t rows = block_rows(shapes, plan_.products.row_tile, wave, threads);
     const bool automatic = !masks.any() && !plan_.options.sinks;
     Operands operands(arguments, shapes, plan_.kernels, plan_.block, plan_.products, plan_.key, plan_.value, wave,
-                      has_mean(plan_.key, arguments.key, automatic), has_mean(plan_.value, arguments.value, automatic));
+                      has_mean(plan_.key, arguments.key, arguments.smooth_key, automatic),
+                      has_mean(plan_.value, arguments.value, arguments.center_value, automatic));
     const QueryBlocks queries(plan_, arguments, shapes, masks, operands, clock, rows);
 
     Layout counted(nullptr);

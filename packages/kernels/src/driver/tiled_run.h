@@ -1,9 +1,9 @@
 #pragma once
 
 #include "driver/aligned_buffer.h"
-#include "intattn/executor.h"
 #include "driver/problem.h"
 #include "driver/run_status.h"
+#include "intattn/executor.h"
 #include "numerics/scale.h"
 #include "stage_clock.h"
 
