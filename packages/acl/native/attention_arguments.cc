@@ -87,8 +87,10 @@ Intermediates intermediates_of(Napi::Object object, const AttentionOptions& opti
 
 } // namespace
 
-void read_request(const Napi::CallbackInfo& info, const AttentionOptions& options, Request& request) {
+std::unique_ptr<Request> read_request(const Napi::CallbackInfo& info, const AttentionOptions& options) {
   const Napi::Env env = info.Env();
+  auto call = std::make_unique<Request>();
+  Request& request = *call;
   AttentionArguments& arguments = request.arguments;
   arguments.batch = integer_of(info[0], "batch", 1, max_dim);
   arguments.query_length = integer_of(info[1], "queryLength", 1, max_dim);
@@ -124,6 +126,7 @@ void read_request(const Napi::CallbackInfo& info, const AttentionOptions& option
     arguments.intermediates = &request.intermediates;
   }
   request.times = static_cast<double*>(data_of(info[times_position], "times", napi_float64_array, 6));
+  return call;
 }
 
 } // namespace intattn::addon

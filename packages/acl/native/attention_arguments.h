@@ -2,6 +2,9 @@
 
 #include <napi.h>
 
+#include <memory>
+
+#include "computation.h"
 #include "intattn/attention.h"
 
 namespace intattn::addon {
@@ -9,16 +12,13 @@ namespace intattn::addon {
 /// Position of the last argument of `run` and `runSync`, the stage times.
 constexpr std::size_t times_position = 12;
 
-/// What a run is to do. The pointers lead into the JavaScript arrays of the call.
-struct Request {
+/// A call of version 1 or of a pipeline in floats.
+struct Request final : Call {
   AttentionArguments arguments;
   Intermediates intermediates; ///< as `arguments.intermediates` says
-  double* times = nullptr;     ///< [6]
-  /// 0, or 1, 2, 3: the input (query, key, value) whose memory the output shares.
-  unsigned overlap = 0;
 };
 
-/// Reads the arguments of `run` and `runSync` and checks every size. The request must not move afterwards.
-void read_request(const Napi::CallbackInfo& info, const AttentionOptions& options, Request& request);
+/// Reads the arguments of `run` and `runSync` and checks every size.
+std::unique_ptr<Request> read_request(const Napi::CallbackInfo& info, const AttentionOptions& options);
 
 } // namespace intattn::addon

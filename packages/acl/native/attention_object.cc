@@ -5,9 +5,7 @@
 #include <utility>
 
 #include "arrays.h"
-#include "attention_arguments.h"
-#include "engines/engine.h"
-#include "options.h"
+#include "computation.h"
 
 namespace intattn::addon {
 namespace {
@@ -15,7 +13,7 @@ namespace {
 /// The codes TypeScript knows: a `Status`, or the input that shares memory with the output. A string is the message of
 /// an engine that failed.
 std::uint32_t code_of(Status status) { return static_cast<std::uint32_t>(status); }
-std::uint32_t code_of_overlap(unsigned input) { return code_of(Status::out_of_memory) + input; }
+std::uint32_t code_of_overlap(unsigned input) { return code_of(Status::non_finite_output) + input; }
 
 void store(const StageTimes& times, double* out) {
   const double values[6] = {times.total, times.prepare, times.scores, times.softmax, times.values, times.output};
@@ -40,15 +38,15 @@ napi_status value_of(napi_env env, const Outcome& outcome, napi_value* value) {
 
 } // namespace
 
-/// Touched by the JavaScript thread alone, but for `engine` while a run is under way.
+/// Touched by the JavaScript thread alone, but for `computation` while a run is under way.
 struct AttentionObject::Shared {
-  explicit Shared(const AttentionOptions& options) : engine(make_engine(options)) {}
+  explicit Shared(Napi::Object options) : computation(make_computation(options)) {}
 
   /// Tells the garbage collector what this object really weighs; only while idle.
   void account(napi_env env) {
     if (retired)
       return;
-    const auto now = static_cast<std::int64_t>(engine->memory_bytes());
+    const auto now = static_cast<std::int64_t>(computation->memory_bytes());
     std::int64_t total = 0;
     napi_adjust_external_memory(env, now - bytes, &total);
     bytes = now;
@@ -60,7 +58,7 @@ struct AttentionObject::Shared {
     retired = true;
   }
 
-  const std::unique_ptr<Engine> engine;
+  const std::unique_ptr<Computation> computation;
   std::int64_t bytes = 0; ///< working memory
   bool retired = false;
   bool running = false;
@@ -88,7 +86,7 @@ struct AttentionObject::Run {
 
   const napi_env env;
   const std::shared_ptr<Shared> shared;
-  Request request;
+  std::unique_ptr<Call> call;
   StageTimes times;
   Outcome outcome;
   napi_deferred deferred = nullptr;
@@ -97,14 +95,14 @@ struct AttentionObject::Run {
 
   static void execute(napi_env, void* data) {
     Run& run = *static_cast<Run*>(data);
-    run.outcome = run.shared->engine->run(run.request.arguments, &run.times);
+    run.outcome = run.shared->computation->run(*run.call, &run.times);
   }
 
   static void complete(napi_env env, napi_status state, void* data) {
     const std::unique_ptr<Run> run(static_cast<Run*>(data));
     run->shared->running = false;
     if (state == napi_ok) {
-      store(run->times, run->request.times);
+      store(run->times, run->call->times);
       run->shared->account(env);
       napi_value value;
       if (value_of(env, run->outcome, &value) == napi_ok)
@@ -124,9 +122,8 @@ Napi::Function AttentionObject::constructor(Napi::Env env) {
 AttentionObject::AttentionObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<AttentionObject>(info) {
   if (!info[0].IsObject())
     reject(info.Env(), "options", "an object");
-  options_ = attention_options(info[0].As<Napi::Object>());
   try {
-    shared_ = std::make_shared<Shared>(options_);
+    shared_ = std::make_shared<Shared>(info[0].As<Napi::Object>());
   } catch (const std::bad_alloc& failure) {
     Napi::Error error = Napi::Error::New(info.Env(), failure.what());
     error.Set("code", "OUT_OF_MEMORY");
@@ -149,13 +146,12 @@ void AttentionObject::require_idle(Napi::Env env) const {
 Napi::Value AttentionObject::run_sync(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   require_idle(env);
-  Request request;
-  read_request(info, options_, request);
-  if (request.overlap)
-    return Napi::Number::New(env, code_of_overlap(request.overlap));
+  const std::unique_ptr<Call> call = shared_->computation->read(info);
+  if (call->overlap)
+    return Napi::Number::New(env, code_of_overlap(call->overlap));
   StageTimes times;
-  const Outcome outcome = shared_->engine->run(request.arguments, &times);
-  store(times, request.times);
+  const Outcome outcome = shared_->computation->run(*call, &times);
+  store(times, call->times);
   shared_->account(env);
   napi_value value;
   require(env, value_of(env, outcome, &value), "take the result of a run");
@@ -166,10 +162,10 @@ Napi::Value AttentionObject::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   require_idle(env);
   auto run = std::make_unique<Run>(env, shared_);
-  read_request(info, options_, run->request);
-  if (run->request.overlap) {
+  run->call = shared_->computation->read(info);
+  if (run->call->overlap) {
     const auto deferred = Napi::Promise::Deferred::New(env);
-    deferred.Resolve(Napi::Number::New(env, code_of_overlap(run->request.overlap)));
+    deferred.Resolve(Napi::Number::New(env, code_of_overlap(run->call->overlap)));
     return deferred.Promise();
   }
 

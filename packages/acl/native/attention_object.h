@@ -4,8 +4,6 @@
 
 #include <memory>
 
-#include "intattn/attention.h"
-
 namespace intattn::addon {
 
 /// JavaScript's `Attention`: one engine at work and at most one run of it at a time.
@@ -26,7 +24,6 @@ private:
   void dispose(const Napi::CallbackInfo& info);
   void require_idle(Napi::Env env) const;
 
-  AttentionOptions options_;
   /// Null once disposed. A run under way keeps its own share.
   std::shared_ptr<Shared> shared_;
 };

@@ -46,6 +46,8 @@ InstructionSet available_isa(Napi::Object object) {
   reject(object.Env(), "isa", "an instruction set that can run here");
 }
 
+unsigned threads_of(Napi::Object object) { return unsigned(integer_of(object.Get("threads"), "threads", 1, 256)); }
+
 AttentionOptions attention_options(Napi::Object object) {
   AttentionOptions options;
   options.pipeline = static_cast<Pipeline>(integer_of(object.Get("pipeline"), "pipeline", 0, 3));
@@ -65,7 +67,36 @@ AttentionOptions attention_options(Napi::Object object) {
     reject(object.Env(), "quantization", "scopes that the tensors can have");
   options.smooth_key = boolean_of(object, "smoothKey");
   options.center_value = boolean_of(object, "centerValue");
-  options.threads = unsigned(integer_of(object.Get("threads"), "threads", 1, 256));
+  options.threads = threads_of(object);
+  options.isa = available_isa(object);
+  return options;
+}
+
+BlockAttentionOptions block_options(Napi::Object object) {
+  const auto number = [&](const char* name, std::size_t min, std::size_t max) {
+    return integer_of(object.Get(name), name, min, max);
+  };
+  BlockAttentionOptions options;
+  options.heads = std::uint32_t(number("heads", 1, 65536));
+  options.kv_heads = std::uint32_t(number("kvHeads", 1, options.heads));
+  options.head_dim = std::uint32_t(number("headDim", 1, 1024));
+  options.value_dim = std::uint32_t(number("valueDim", 1, 1024));
+  options.softmax_scale = positive_of(object, "softmaxScale");
+  options.causal = boolean_of(object, "causal");
+  options.window = number("window", 0, std::size_t{1} << 53);
+  options.keep_first = number("keepFirst", 0, std::size_t{1} << 53);
+  options.rotate = boolean_of(object, "rotate");
+  options.query_bits = unsigned(number("queryBits", 8, 15));
+  options.key_bits = unsigned(number("keyBits", 4, 8));
+  options.value_bits = unsigned(number("valueBits", 4, 8));
+  options.plane_bits = unsigned(number("planeBits", 7, 14));
+  const auto floats = [&](const char* name, std::size_t count) {
+    return static_cast<const float*>(optional_data_of(object.Get(name), name, napi_float32_array, count));
+  };
+  options.key_offset = floats("keyOffset", std::size_t{options.kv_heads} * options.head_dim);
+  options.value_offset = floats("valueOffset", std::size_t{options.kv_heads} * options.value_dim);
+  options.slopes = floats("alibiSlopes", options.heads);
+  options.sinks = floats("sinks", options.heads);
   options.isa = available_isa(object);
   return options;
 }

@@ -1,10 +1,9 @@
 import { canShrink, fixedView } from './buffers.js'
 import { failWith, type Snapshot } from './checks.js'
 import { chooseEngine, chosenEngineName } from './engines.js'
-import { NativeSession } from './native-session.js'
+import { createSession } from './create-session.js'
 import { type ResolvedOptions, readOptions, resolveOptions } from './options.js'
 import { arraysOf, checkProblem, type Problem, withCopies } from './problem.js'
-import { ReferenceSession } from './reference/session.js'
 import type { Session } from './session.js'
 import { requireSupported } from './supported.js'
 import { requireUnchanged } from './tensors.js'
@@ -60,8 +59,7 @@ export class Attention {
     requireSupported(engine.name, this.options)
     this.engine = engine.name
     this.isa = engine.name === 'native' ? engine.isa : undefined
-    this.#session =
-      engine.name === 'reference' ? new ReferenceSession(this.options) : new NativeSession(engine, this.options)
+    this.#session = createSession(engine, this.options)
   }
 
   /** Bytes of working memory held at present, inputs and outputs apart; 0 once disposed. */

@@ -1,7 +1,7 @@
 import { callAddon } from './addons/call.js'
 import {
-  type Addon,
   type NativeAttention,
+  type NativeOptions,
   type NativeRun,
   normalizationCode,
   type Outcome,
@@ -104,7 +104,7 @@ function* isTooWide(tensor: CheckedTensor, lengths: Uint32Array | undefined): St
   return false
 }
 
-function nativeOptions(options: ResolvedOptions): Omit<ConstructorParameters<Addon['Attention']>[0], 'isa'> {
+function nativeOptions(options: ResolvedOptions): Omit<NativeOptions, 'isa'> {
   const { pipeline, heads, kvHeads, headDim, causal, softmaxScale, threads } = options
   const quantized = isQuantized(options)
   const index = isIndex(options)
@@ -145,7 +145,8 @@ function positional(problem: Problem, times: Float64Array): Parameters<NativeRun
   ]
 }
 
-function stages(times: Float64Array): StageTimes {
+/** Times as C++ stores them. */
+export function stages(times: Float64Array): StageTimes {
   const [total = 0, prepare = 0, scores = 0, softmax = 0, values = 0, output = 0] = times
   return { total, prepare, scores, softmax, values, output }
 }

@@ -2,7 +2,7 @@ import { fail, oneOf } from './checks.js'
 import { blockPresets, type EngineName, indexPresets, type Pipeline, type Preset } from './types.js'
 
 /** What pipeline `int` computes where no preset is asked for; engine `acl`, which has version 1 alone, computes `precise-1`. */
-export const defaultPreset: Preset = 'precise-1'
+export const defaultPreset: Preset = 'precise'
 
 /** Presets of version 1; section 8 of its specification. */
 export type IndexPreset = (typeof indexPresets)[number]

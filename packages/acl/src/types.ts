@@ -13,7 +13,7 @@ export type EngineName = 'native' | 'acl' | 'reference'
 export type StepEngineName = Exclude<EngineName, 'acl'>
 
 /** Instruction sets of the `native` engine, per architecture from the most portable to the fastest. */
-export const instructionSets = ['scalar', 'avx2', 'avx512vnni', 'neon-dotprod', 'neon-i8mm'] as const
+export const instructionSets = ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'neon-dotprod', 'neon-i8mm'] as const
 
 export type InstructionSet = (typeof instructionSets)[number]
 

@@ -278,7 +278,7 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
        module.exports = { ...addon, Attention: class extends addon.Attention {
          runSync(...args) {
            const status = super.runSync(...args)
-           args[11].scores[17] += 1
+           args[0].intermediates.plane[17] += 1
            return status
          }
        } }`
@@ -286,16 +286,16 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
     const report = examined(project)
     expect(lastAddon(report)).toMatchObject({
       verdict: 'wrong',
-      reason: expect.stringMatching(/^scalar: scores\[17\] is /),
+      reason: expect.stringMatching(/^scalar: plane\[17\] is /),
     })
     expect(report.default).toMatchObject({
       works: false,
       engine: 'native',
-      reason: expect.stringContaining('scores[17]'),
+      reason: expect.stringContaining('plane[17]'),
     })
     expect(report.remedies[0]).toContain('INTATTN_ISA=scalar')
     expect(report.remedies[1]).toMatch(/^remove .* install it again$/)
-    expect(readable(project)).toContain('which does not work: scores[17] is ')
+    expect(readable(project)).toContain('which does not work: plane[17] is ')
   })
 
   test('finds an addon that lacks half of its functions', () => {

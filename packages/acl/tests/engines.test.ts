@@ -154,9 +154,9 @@ describe('the border of the addon, should TypeScript ever let something through'
   test('output in the memory of an input', () => {
     const attention = new addon.Attention(options)
     for (const [position, code] of [
-      [3, 5],
-      [5, 6],
-      [7, 7],
+      [3, 8],
+      [5, 9],
+      [7, 10],
     ] as const) {
       const given = good()
       const buffer = new SharedArrayBuffer(400)

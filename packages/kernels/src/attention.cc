@@ -2,10 +2,10 @@
 
 #include <cassert>
 
-#include "driver/executor.h"
+#include "driver/pool_executor.h"
 #include "driver/float_attention.h"
 #include "driver/quantized_attention.h"
-#include "intattn/stage_clock.h"
+#include "stage_clock.h"
 #include "kernels.h"
 
 namespace intattn {
@@ -13,7 +13,7 @@ namespace intattn {
 class Attention::State {
 public:
   explicit State(const AttentionOptions& options)
-      : options_(options), kernels_(kernels_of(options.isa)), executor_(options.threads), clock_(executor_.size()),
+      : options_(options), kernels_(kernels_of(options.isa)), executor_(options.threads), clock_(executor_.threads()),
         quantized_(options_, kernels_), float_(options_, kernels_) {}
 
   Status run(const AttentionArguments& arguments, StageTimes* times) {
@@ -31,7 +31,7 @@ public:
 private:
   AttentionOptions options_;
   const Kernels& kernels_;
-  const Executor executor_;
+  PoolExecutor executor_;
   StageClock clock_;
   QuantizedAttention quantized_;
   FloatAttention float_;

@@ -19,10 +19,10 @@ struct Leaf {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
 
-/// What CPUID says, subleaf 0; zeros where the CPU has no such leaf.
-Leaf leaf(unsigned number) {
+/// What CPUID says; zeros where the CPU has no such leaf.
+Leaf leaf(unsigned number, unsigned subleaf = 0) {
   Leaf found;
-  if (!__get_cpuid_count(number, 0, &found.eax, &found.ebx, &found.ecx, &found.edx))
+  if (!__get_cpuid_count(number, subleaf, &found.eax, &found.ebx, &found.ecx, &found.edx))
     found = {};
   return found;
 }
@@ -54,6 +54,8 @@ std::vector<std::string> detect() {
   add("avx2", ymm && extended.ebx >> 5 & 1);
   add("fma", ymm && basic.ecx >> 12 & 1);
   add("f16c", ymm && basic.ecx >> 29 & 1);
+  // Leaf 7 says in eax how many subleaves it has.
+  add("avx_vnni", ymm && extended.eax >= 1 && leaf(7, 1).eax >> 4 & 1);
   add("avx512f", zmm && extended.ebx >> 16 & 1);
   add("avx512bw", zmm && extended.ebx >> 30 & 1);
   add("avx512vl", zmm && extended.ebx >> 31 & 1);

@@ -24,9 +24,10 @@ bool cpu_has_all(const std::string& features) {
 struct Entry {
   InstructionSetInfo info;
   const Kernels* kernels;
+  const BlockKernels* block;
 };
 
-constexpr std::size_t count = 5;
+constexpr std::size_t count = 6;
 
 struct Registry {
   Entry entries[count];
@@ -34,23 +35,29 @@ struct Registry {
 
   Registry() {
     const Kernels *avx2 = nullptr, *avx512vnni = nullptr, *neon_dotprod = nullptr, *neon_i8mm = nullptr;
+    const BlockKernels *scalar_block = scalar_block_kernels(), *avx2_block = nullptr, *avx_vnni_block = nullptr,
+                       *avx512_block = nullptr;
 #if INTATTN_X86
     avx2 = avx2_kernels(), avx512vnni = avx512vnni_kernels();
+    avx2_block = avx2_block_kernels(), avx_vnni_block = avx_vnni_block_kernels();
+    avx512_block = avx512vnni_block_kernels();
 #elif INTATTN_ARM64
     neon_dotprod = neon_dotprod_kernels(), neon_i8mm = neon_i8mm_kernels();
 #endif
-    entries[0] = entry(InstructionSet::scalar, "scalar", "", scalar_kernels());
-    entries[1] = entry(InstructionSet::avx2, "avx2", "avx2, fma, f16c", avx2);
-    entries[2] = entry(InstructionSet::avx512vnni, "avx512vnni",
-                       "avx2, fma, f16c, avx512f, avx512bw, avx512vl, avx512dq, avx512_vnni", avx512vnni);
-    entries[3] = entry(InstructionSet::neon_dotprod, "neon-dotprod", "asimddp", neon_dotprod);
-    entries[4] = entry(InstructionSet::neon_i8mm, "neon-i8mm", "asimddp, i8mm", neon_i8mm);
+    entries[0] = entry(InstructionSet::scalar, "scalar", "", scalar_kernels(), scalar_block);
+    entries[1] = entry(InstructionSet::avx2, "avx2", "avx2, fma, f16c", avx2, avx2_block);
+    entries[2] = entry(InstructionSet::avxvnni, "avxvnni", "avx2, fma, f16c, avx_vnni", avx2, avx_vnni_block);
+    entries[3] = entry(InstructionSet::avx512vnni, "avx512vnni",
+                       "avx2, fma, f16c, avx512f, avx512bw, avx512vl, avx512dq, avx512_vnni", avx512vnni, avx512_block);
+    entries[4] = entry(InstructionSet::neon_dotprod, "neon-dotprod", "asimddp", neon_dotprod, scalar_block);
+    entries[5] = entry(InstructionSet::neon_i8mm, "neon-i8mm", "asimddp, i8mm", neon_i8mm, scalar_block);
     for (std::size_t i = 0; i < count; ++i)
       infos[i] = entries[i].info;
   }
 
-  static Entry entry(InstructionSet id, const char* name, const char* features, const Kernels* kernels) {
-    return {{id, name, features, kernels != nullptr, kernels != nullptr && cpu_has_all(features)}, kernels};
+  static Entry entry(InstructionSet id, const char* name, const char* features, const Kernels* kernels,
+                     const BlockKernels* block) {
+    return {{id, name, features, kernels != nullptr, kernels != nullptr && cpu_has_all(features)}, kernels, block};
   }
 };
 
@@ -86,5 +93,9 @@ bool find_instruction_set(const char* name, InstructionSet* id) {
 const char* name_of(InstructionSet id) { return registry().infos[static_cast<std::size_t>(id)].name; }
 
 const Kernels& kernels_of(InstructionSet id) { return *registry().entries[static_cast<std::size_t>(id)].kernels; }
+
+const BlockKernels& block_kernels_of(InstructionSet id) {
+  return *registry().entries[static_cast<std::size_t>(id)].block;
+}
 
 } // namespace intattn

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "block/block_kernels.h"
 #include "intattn/attention.h"
 #include "numerics/weight_table.h"
 
@@ -146,6 +147,7 @@ const Kernels* neon_i8mm_kernels();
 
 /// The kernels of an available instruction set.
 const Kernels& kernels_of(InstructionSet id);
+const BlockKernels& block_kernels_of(InstructionSet id);
 
 static constexpr std::size_t round_up(std::size_t n, std::size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;

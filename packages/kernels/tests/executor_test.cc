@@ -1,4 +1,4 @@
-#include "driver/executor.h"
+#include "driver/pool_executor.h"
 
 #include <atomic>
 #include <chrono>
@@ -20,12 +20,12 @@ namespace {
 /// @return tasks that did not run once, or that ran on a thread number that was out of range or taken.
 std::size_t faults_of_jobs(std::uint32_t seed, int depth) {
   Random random(seed);
-  const Executor executor(unsigned(random.between(1, 5)));
+  PoolExecutor executor(unsigned(random.between(1, 5)));
   std::atomic<std::size_t> faults{0};
   for (int round = 0; round < 10; ++round) {
-    std::vector<std::atomic<int>> runs(random.between(0, 40)), taken(executor.size());
+    std::vector<std::atomic<int>> runs(random.between(0, 40)), taken(executor.threads());
     executor.run(runs.size(), [&](std::size_t task, unsigned thread) {
-      if (thread >= executor.size() || taken[thread].fetch_add(1) != 0) {
+      if (thread >= executor.threads() || taken[thread].fetch_add(1) != 0) {
         ++faults;
         return;
       }
@@ -60,7 +60,7 @@ TEST(Executor, EveryTaskRunsOnceWhoeverElseRunsTasks) {
 
 TEST(Executor, ThreadsWorkAtTheSameTime) {
   constexpr unsigned count = 3;
-  const Executor executor(count);
+  PoolExecutor executor(count);
   std::atomic<unsigned> arrived{0}, met{0};
   executor.run(count, [&](std::size_t, unsigned) {
     ++arrived;

@@ -11,7 +11,7 @@
 #include "arguments.h"
 #include "intattn/attention.h"
 #include "intattn/cpu_features.h"
-#include "intattn/stage_clock.h"
+#include "stage_clock.h"
 
 #if INTATTN_COMPUTE_LIBRARY
 #include "engines/compute_library/attention.h"

@@ -4,7 +4,7 @@ import type { ResolvedTable } from '../table.js'
 import type { Intermediates, Normalization } from '../types.js'
 
 /** Counts changes of this interface, so that an addon built before one is not mistaken for its successor; `addon.cc` has the same. */
-export const interfaceVersion = 3
+export const interfaceVersion = 4
 
 /** The C++ addon. It trusts TypeScript with everything but memory: each array's size is checked again on the other side. */
 export interface Addon {
@@ -18,7 +18,7 @@ export interface Addon {
   instructionSets(): NativeInstructionSet[]
   /** The fastest instruction set that can run here. */
   bestInstructionSet(): string
-  Attention: new (options: NativeOptions) => NativeAttention
+  Attention: new (options: NativeOptions | NativeBlockOptions) => NativeAttention
   indexSoftmax(
     scores: Int32Array,
     cols: number,
@@ -71,6 +71,74 @@ export interface NativeOptions extends NativeTableOptions {
   isa: string
 }
 
+/** Version 2 of the numerics; an object made so takes {@link NativeBlockCall}s. */
+export interface NativeBlockOptions {
+  version: 2
+  heads: number
+  kvHeads: number
+  headDim: number
+  valueDim: number
+  softmaxScale: number
+  causal: boolean
+  /** 0: none. */
+  window: number
+  keepFirst: number
+  rotate: boolean
+  queryBits: number
+  keyBits: number
+  valueBits: number
+  planeBits: number
+  keyOffset: Float32Array | undefined
+  valueOffset: Float32Array | undefined
+  alibiSlopes: Float32Array | undefined
+  sinks: Float32Array | undefined
+  threads: number
+  isa: string
+}
+
+/** A run of version 2. */
+export interface NativeBlockCall {
+  batch: number
+  queryLength: number
+  keyLength: number
+  query: NumericArray
+  /** One per row, as the two below; of int8 only. */
+  queryScale: Float32Array | undefined
+  key: NumericArray
+  keyScale: Float32Array | undefined
+  value: NumericArray
+  valueScale: Float32Array | undefined
+  keyLengths: Uint32Array | undefined
+  queryStart: Int32Array | undefined
+  mask: NumericArray | undefined
+  maskDims: Uint32Array | undefined
+  bias: Float32Array | undefined
+  biasDims: Uint32Array | undefined
+  smoothKey: boolean
+  centerValue: boolean
+  output: NumericArray
+  logSumExp: Float32Array | undefined
+  intermediates: NativeBlockIntermediates | undefined
+  /** Receives total, prepare, scores, softmax, values, output in milliseconds. */
+  times: Float64Array
+}
+
+/** Named as in `BlockIntermediates` of TypeScript; absent exponents are -1 and -32768. */
+export interface NativeBlockIntermediates {
+  query: Int16Array
+  key: Int8Array
+  value: Int8Array
+  queryScale: Float32Array
+  keyScale: Float32Array
+  valueScale: Float32Array
+  unit: Float32Array
+  plane: Uint16Array
+  blockExponent: Int16Array
+  valueExponent: Int16Array
+  shift: Int16Array
+  rowSum: BigUint64Array
+}
+
 /** In the order of the C++ enumeration. */
 const scopes: readonly Scope[] = ['tensor', 'head', 'row', 'channel']
 
@@ -91,9 +159,11 @@ export const status = {
   nonFiniteKey: 2,
   nonFiniteValue: 3,
   outOfMemory: 4,
-  overlapsQuery: 5,
-  overlapsKey: 6,
-  overlapsValue: 7,
+  nonFiniteBias: 6,
+  nonFiniteOutput: 7,
+  overlapsQuery: 8,
+  overlapsKey: 9,
+  overlapsValue: 10,
 } as const
 
 export type NativeRun<Result> = (
@@ -117,8 +187,8 @@ export type NativeRun<Result> = (
 export type Outcome = number | string
 
 export interface NativeAttention {
-  run: NativeRun<Promise<Outcome>>
-  runSync: NativeRun<Outcome>
+  run: NativeRun<Promise<Outcome>> & ((call: NativeBlockCall) => Promise<Outcome>)
+  runSync: NativeRun<Outcome> & ((call: NativeBlockCall) => Outcome)
   memoryBytes(): number
   /** Frees the working memory, after the run under way if there is one. */
   dispose(): void

@@ -1,5 +1,5 @@
+import { createSession } from '../create-session.js'
 import type { Engine } from '../engines.js'
-import { NativeSession } from '../native-session.js'
 import { type ResolvedOptions, readOptions, resolveOptions } from '../options.js'
 import { checkProblem, type Problem } from '../problem.js'
 import { ReferenceSession } from '../reference/session.js'
@@ -14,7 +14,7 @@ const tolerance = 1e-4
 /** Lets an engine compute a small attention. What it has computed wrong, in words; undefined when all is as it should be. */
 export function differenceFromReference(engine: Engine): string | undefined {
   const options = resolveOptions(asked, engine.name)
-  const session = engine.name === 'reference' ? new ReferenceSession(options) : new NativeSession(engine, options)
+  const session = createSession(engine, options)
   const actual = solve(session, options)
   const expected = solve(new ReferenceSession(options), options)
   const { version: _, ...integers } = expected.intermediates!

@@ -51,7 +51,7 @@ export function describeEachChoice(title: string, suite: (choice: Choice) => voi
 }
 
 /** Engines that compute version 2 of the numeric specification. */
-export const blockChoices: readonly Choice[] = [{ engine: 'reference' }]
+export const blockChoices: readonly Choice[] = [{ engine: 'reference' }, ...availableIsas.map((isa) => ({ isa }))]
 
 /** The suite once per engine that has version 2. */
 export function describeEachBlockChoice(title: string, suite: (choice: Choice) => void): void {

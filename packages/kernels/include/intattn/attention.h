@@ -4,9 +4,12 @@
 #include <cstdint>
 #include <memory>
 
+#include "intattn/element_type.h"
 #include "intattn/index_softmax.h"
 #include "intattn/instruction_set.h"
 #include "intattn/quantize.h"
+#include "intattn/stage_times.h"
+#include "intattn/status.h"
 
 namespace intattn {
 
@@ -14,8 +17,6 @@ namespace intattn {
 /// All pipelines give the same integers on every instruction set, but for `int8`, whose softmax is floating point: a
 /// probability there may round to the neighbouring integer.
 enum class Pipeline { fp32 = 0, fp16 = 1, int8 = 2, integer = 3 };
-
-enum class ElementType { float32, float16, int8 };
 
 /// Everything that is fixed for the life of an `Attention`.
 struct AttentionOptions {
@@ -68,22 +69,6 @@ struct AttentionArguments {
   void* output = nullptr;                         ///< [batch, heads, query_length, head_dim]
   const Intermediates* intermediates = nullptr;   ///< `int8` (up to the scores) and `integer` pipelines only
 };
-
-/// Wall time of a run and how it divides into stages, in milliseconds. Stage times are averaged over the threads; what
-/// is missing to `total` is waiting and scheduling.
-struct StageTimes {
-  double total = 0;
-  double prepare = 0; ///< convert, quantize and pack Q, K and V
-  double scores = 0;  ///< Q K^T
-  double softmax = 0;
-  double values = 0; ///< P V
-  double output = 0; ///< scale and store
-};
-
-/// `non_finite_*`: the tensor holds a NaN, an infinity, or magnitudes that overflow: beyond float16 in pipeline `fp16`,
-/// in their difference from the mean where that is subtracted, in a float16 output (said of the value). Scores and sums
-/// of `fp32` that leave float32 are no failure: their rows are computed in float64.
-enum class Status { ok, non_finite_query, non_finite_key, non_finite_value, out_of_memory };
 
 /// Longest key sequence a pipeline takes: 263,172 for `integer` (a row sum fits 32 bits), 2^24 otherwise.
 std::size_t max_key_length(Pipeline pipeline);

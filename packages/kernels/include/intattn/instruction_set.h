@@ -5,12 +5,12 @@
 namespace intattn {
 
 /// The instruction sets the kernels are written for, from the most portable to the fastest.
-enum class InstructionSet { scalar, avx2, avx512vnni, neon_dotprod, neon_i8mm };
+enum class InstructionSet { scalar, avx2, avxvnni, avx512vnni, neon_dotprod, neon_i8mm };
 
 /// What is known of one instruction set: "compiled in" and "can run here" are different facts.
 struct InstructionSetInfo {
   InstructionSet id;
-  const char* name;     ///< `scalar`, `avx2`, `avx512vnni`, `neon-dotprod`, `neon-i8mm`
+  const char* name;     ///< `scalar`, `avx2`, `avxvnni`, `avx512vnni`, `neon-dotprod`, `neon-i8mm`
   const char* features; ///< CPU features it needs, comma separated
   bool compiled;        ///< part of this binary
   bool available;       ///< compiled, and this CPU and operating system run it

@@ -96,6 +96,20 @@ struct Avx2 {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
   }
 
+  template <std::size_t h> static f32 swapped(f32 x) {
+    if constexpr (h == 1)
+      return _mm256_permute_ps(x, 0xb1);
+    else if constexpr (h == 2)
+      return _mm256_permute_ps(x, 0x4e);
+    else
+      return _mm256_permute2f128_ps(x, x, 1);
+  }
+  template <std::size_t h> static f32 negate_high(f32 x) {
+    constexpr int m = int(0x80000000);
+    return _mm256_xor_ps(x, _mm256_castsi256_ps(_mm256_setr_epi32(0, h == 1 ? m : 0, h == 2 ? m : 0, h < 4 ? m : 0,
+                                                                  h == 4 ? m : 0, h != 2 ? m : 0, h != 1 ? m : 0, m)));
+  }
+
   static i32 zero_bits() { return _mm256_setzero_si256(); }
   static i32 abs_bits(f32 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
   static i32 max_bits(i32 a, i32 b) { return _mm256_max_epu32(a, b); }

@@ -75,6 +75,20 @@ struct Avx512 {
   static float sum(f32 x) { return _mm512_reduce_add_ps(x); }
   static float maximum(f32 x) { return _mm512_reduce_max_ps(x); }
 
+  template <std::size_t h> static f32 swapped(f32 x) {
+    if constexpr (h == 1)
+      return _mm512_permute_ps(x, 0xb1);
+    else if constexpr (h == 2)
+      return _mm512_permute_ps(x, 0x4e);
+    else
+      return _mm512_shuffle_f32x4(x, x, h == 4 ? 0xb1 : 0x4e);
+  }
+  template <std::size_t h> static f32 negate_high(f32 x) {
+    constexpr __mmask16 high = h == 1 ? 0xaaaa : h == 2 ? 0xcccc : h == 4 ? 0xf0f0 : 0xff00;
+    const __m512i bits = _mm512_castps_si512(x);
+    return _mm512_castsi512_ps(_mm512_mask_xor_epi32(bits, high, bits, _mm512_set1_epi32(int(0x80000000))));
+  }
+
   static i32 zero_bits() { return _mm512_setzero_si512(); }
   static i32 abs_bits(f32 x) { return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)); }
   static i32 max_bits(i32 a, i32 b) { return _mm512_max_epu32(a, b); }

@@ -11,7 +11,7 @@
 namespace intattn {
 
 struct FloatAttention::Run : TiledRun<Run> {
-  Run(FloatAttention& owner, const AttentionArguments& arguments, const Executor& executor, StageClock& clock)
+  Run(FloatAttention& owner, const AttentionArguments& arguments, Executor& executor, StageClock& clock)
       : TiledRun(owner.options_, arguments, owner.kernels_, executor, clock, owner.options_.head_dim,
                  owner.storage_.element_bytes),
         storage(owner.storage_), scale(float(problem.softmax_scale)),
@@ -216,7 +216,7 @@ struct FloatAttention::Run : TiledRun<Run> {
   }
 };
 
-Status FloatAttention::run(const AttentionArguments& arguments, const Executor& executor, StageClock& clock) {
+Status FloatAttention::run(const AttentionArguments& arguments, Executor& executor, StageClock& clock) {
   Run run(*this, arguments, executor, clock);
   return run.reserve(workspace_) ? run.execute() : Status::out_of_memory;
 }

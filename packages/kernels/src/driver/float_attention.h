@@ -11,7 +11,7 @@ public:
       : options_(options), kernels_(kernels),
         storage_(options.pipeline == Pipeline::fp16 ? kernels.float16 : kernels.float32) {}
 
-  Status run(const AttentionArguments& arguments, const Executor& executor, StageClock& clock);
+  Status run(const AttentionArguments& arguments, Executor& executor, StageClock& clock);
   std::size_t memory_bytes() const { return workspace_.bytes(); }
 
 private:

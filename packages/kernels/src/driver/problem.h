@@ -57,6 +57,8 @@ inline const float* float_rows(const Kernels& kernels, const Input& input, std::
   case ElementType::int8:
     kernels.rows.int8_to_float(static_cast<const std::int8_t*>(input.data) + first_element, count, scratch);
     break;
+  case ElementType::bfloat16:
+    break; // version 2 only
   }
   return scratch;
 }

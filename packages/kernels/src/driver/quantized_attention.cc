@@ -16,7 +16,7 @@ constexpr std::size_t accumulator_keys = 65536;
 
 /// One call of run: where everything lies, and the stages.
 struct QuantizedAttention::Run : TiledRun<Run> {
-  Run(QuantizedAttention& owner, const AttentionArguments& arguments, const Executor& executor, StageClock& clock)
+  Run(QuantizedAttention& owner, const AttentionArguments& arguments, Executor& executor, StageClock& clock)
       : TiledRun(owner.options_, arguments, owner.kernels_, executor, clock,
                  round_up(owner.options_.head_dim, owner.kernels_.depth_group), owner.kernels_.integer_bytes),
         table(owner.table_), index_scale(owner.index_scale_), scales(options, arguments, problem, kernels) {
@@ -492,7 +492,7 @@ QuantizedAttention::QuantizedAttention(const AttentionOptions& options, const Ke
     : options_(options), kernels_(kernels), table_(make_weight_table(options.table, options.normalization)),
       index_scale_(make_index_scale(options.table)) {}
 
-Status QuantizedAttention::run(const AttentionArguments& arguments, const Executor& executor, StageClock& clock) {
+Status QuantizedAttention::run(const AttentionArguments& arguments, Executor& executor, StageClock& clock) {
   Run run(*this, arguments, executor, clock);
   return run.reserve(workspace_) ? run.execute() : Status::out_of_memory;
 }

@@ -10,7 +10,7 @@ class QuantizedAttention {
 public:
   QuantizedAttention(const AttentionOptions& options, const Kernels& kernels);
 
-  Status run(const AttentionArguments& arguments, const Executor& executor, StageClock& clock);
+  Status run(const AttentionArguments& arguments, Executor& executor, StageClock& clock);
   std::size_t memory_bytes() const { return workspace_.bytes(); }
 
 private:

@@ -1,5 +1,7 @@
 #include "driver/thread_pool.h"
 
+#include "driver/pool_executor.h"
+
 #include <algorithm>
 #include <exception>
 
@@ -168,5 +170,7 @@ void ThreadPool::work() {
     job->working_.fetch_sub(1, std::memory_order_release);
   }
 }
+
+std::unique_ptr<Executor> make_executor(unsigned threads) { return std::make_unique<PoolExecutor>(threads); }
 
 } // namespace intattn

@@ -1,10 +1,10 @@
 #pragma once
 
 #include "driver/aligned_buffer.h"
-#include "driver/executor.h"
+#include "intattn/executor.h"
 #include "driver/problem.h"
 #include "driver/run_status.h"
-#include "intattn/stage_clock.h"
+#include "stage_clock.h"
 #include "numerics/scale.h"
 
 namespace intattn {
@@ -38,19 +38,19 @@ template <class Derived> struct TiledRun : RunStatus {
 
   /// @param depth head_dim as it is padded in packed keys, @param element_bytes of packed elements
   TiledRun(const AttentionOptions& options, const AttentionArguments& arguments, const Kernels& kernels,
-           const Executor& executor, StageClock& clock, std::size_t depth, std::size_t element_bytes)
+           Executor& executor, StageClock& clock, std::size_t depth, std::size_t element_bytes)
       : options(options), arguments(arguments), kernels(kernels), executor(executor), clock(clock),
         problem(options, arguments), depth(depth), padded_keys(round_up(problem.key_length, kernels.key_tile)),
         padded_dim(round_up(problem.dim, kernels.value_group)),
         packed_key_bytes(round_up(padded_keys * depth * element_bytes, 64)),
         packed_value_bytes(round_up(padded_keys * padded_dim * element_bytes, 64)),
-        wave(wave_units(problem, packed_key_bytes + packed_value_bytes, executor.size())),
-        rows(strip_rows(problem, padded_keys, kernels.row_tile, wave, executor.size())) {}
+        wave(wave_units(problem, packed_key_bytes + packed_value_bytes, executor.threads())),
+        rows(strip_rows(problem, padded_keys, kernels.row_tile, wave, executor.threads())) {}
 
   const AttentionOptions& options;
   const AttentionArguments& arguments;
   const Kernels& kernels;
-  const Executor& executor;
+  Executor& executor;
   StageClock& clock;
   const Problem problem;
   const std::size_t depth, padded_keys, padded_dim, packed_key_bytes, packed_value_bytes;
@@ -65,7 +65,7 @@ template <class Derived> struct TiledRun : RunStatus {
     derived().place_shared(workspace.shared.as());
     derived().place_scratch(nullptr, &scratch_bytes_);
     scratch_bytes_ = round_up(scratch_bytes_, 64) + thread_gap;
-    if (!workspace.scratch.reserve(scratch_bytes_ * executor.size()))
+    if (!workspace.scratch.reserve(scratch_bytes_ * executor.threads()))
       return false;
     scratch_ = workspace.scratch.as();
     return true;

@@ -5,8 +5,8 @@
 
 #include "engines/compute_library/sequence.h"
 #include "engines/compute_library/threads.h"
-#include "intattn/stage_clock.h"
 #include "kernels.h"
+#include "stage_clock.h"
 
 namespace intattn::compute_library {
 

@@ -10,9 +10,9 @@
 #include "driver/run_status.h"
 #include "engines/compute_library/operators.h"
 #include "engines/compute_library/threads.h"
-#include "intattn/stage_clock.h"
 #include "kernels.h"
 #include "numerics/scale.h"
+#include "stage_clock.h"
 
 namespace intattn::compute_library {
 

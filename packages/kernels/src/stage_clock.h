@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "intattn/attention.h"
+#include "intattn/stage_times.h"
 
 #if defined(__x86_64__)
 #include <x86intrin.h>

@@ -1,0 +1,166 @@
+#include "block_arguments.h"
+
+#include "arrays.h"
+
+namespace intattn::addon {
+namespace {
+
+constexpr std::size_t max_dim = 0xffffffff;
+
+/// [batch, heads, length, dim], contiguous.
+struct Shape {
+  std::size_t batch, heads, length, dim;
+
+  std::size_t rows(Napi::Env env) const { return product(env, product(env, batch, heads), length); }
+  std::size_t elements(Napi::Env env) const { return product(env, rows(env), dim); }
+};
+
+template <class View> void place(View& view, const Shape& shape) {
+  view.row_stride = std::ptrdiff_t(shape.dim);
+  view.head_stride = std::ptrdiff_t(shape.length * shape.dim);
+  view.batch_stride = std::ptrdiff_t(shape.heads * shape.length * shape.dim);
+}
+
+ElementType float_type(Napi::Env env, const Elements& elements, const char* argument) {
+  if (elements.type != napi_float32_array && elements.type != napi_uint16_array)
+    reject(env, argument, "floats");
+  return elements.type == napi_float32_array ? ElementType::float32 : ElementType::float16;
+}
+
+struct Bytes {
+  const char *begin, *end;
+  explicit Bytes(const Elements& elements)
+      : begin(static_cast<const char*>(elements.data)), end(begin + elements.bytes()) {}
+  bool overlaps(const Bytes& other) const { return begin < other.end && other.begin < end; }
+};
+
+TensorView view_of(Napi::Object object, const char* name, const char* scale_name, const Shape& shape,
+                   const Elements& elements) {
+  const Napi::Env env = object.Env();
+  if (elements.length != shape.elements(env))
+    reject(env, name, "as many elements as its dims say");
+  TensorView view;
+  view.data = elements.data;
+  place(view, shape);
+  if (elements.type != napi_int8_array) {
+    view.type = float_type(env, elements, name);
+    return view;
+  }
+  view.type = ElementType::int8;
+  view.scale =
+      static_cast<const float*>(data_of(object.Get(scale_name), scale_name, napi_float32_array, shape.rows(env)));
+  view.scale_row_stride = 1;
+  view.scale_head_stride = std::ptrdiff_t(shape.length);
+  view.scale_batch_stride = std::ptrdiff_t(shape.heads * shape.length);
+  return view;
+}
+
+/// [1 or batch, 1 or heads, 1 or queryLength, keyLength]
+template <class T>
+PairView<T> pairs_of(Napi::Object object, const char* name, const char* dims_name, napi_typedarray_type type,
+                     const Shape& scores) {
+  PairView<T> view;
+  const Napi::Value data = object.Get(name);
+  if (data.IsUndefined())
+    return view;
+  const Napi::Env env = object.Env();
+  const auto* dims = static_cast<const std::uint32_t*>(data_of(object.Get(dims_name), dims_name, napi_uint32_array, 4));
+  const std::size_t full[4] = {scores.batch, scores.heads, scores.length, scores.dim};
+  std::size_t count = 1;
+  for (int i = 0; i < 4; ++i) {
+    if (dims[i] != full[i] && (i == 3 || dims[i] != 1))
+      reject(env, dims_name, "dims that broadcast");
+    count = product(env, count, dims[i]);
+  }
+  view.data = static_cast<const T*>(data_of(data, name, type, count));
+  const auto stride = [&](int axis, std::size_t elements) { return dims[axis] == 1 ? 0 : std::ptrdiff_t(elements); };
+  view.row_stride = stride(2, dims[3]);
+  view.head_stride = stride(1, std::size_t{dims[2]} * dims[3]);
+  view.batch_stride = stride(0, std::size_t{dims[1]} * dims[2] * dims[3]);
+  return view;
+}
+
+BlockIntermediates intermediates_of(Napi::Object object, const Shape& query, const Shape& key, const Shape& value) {
+  const Napi::Env env = object.Env();
+  const std::size_t rows = query.rows(env), keys = key.rows(env), pairs = product(env, rows, key.length);
+  const std::size_t blocks = product(env, rows, (key.length + 63) / 64);
+  const auto take = [&](auto*& to, const char* name, napi_typedarray_type type, std::size_t length) {
+    to = static_cast<std::remove_reference_t<decltype(to)>>(optional_data_of(object.Get(name), name, type, length));
+  };
+  BlockIntermediates out;
+  take(out.query, "query", napi_int16_array, query.elements(env));
+  take(out.key, "key", napi_int8_array, key.elements(env));
+  take(out.value, "value", napi_int8_array, value.elements(env));
+  take(out.query_scale, "queryScale", napi_float32_array, rows);
+  take(out.key_scale, "keyScale", napi_float32_array, keys);
+  take(out.value_scale, "valueScale", napi_float32_array, keys);
+  take(out.unit, "unit", napi_float32_array, rows);
+  take(out.plane, "plane", napi_uint16_array, pairs);
+  take(out.block_exponent, "blockExponent", napi_int16_array, blocks);
+  take(out.value_exponent, "valueExponent", napi_int16_array, blocks);
+  take(out.shift, "shift", napi_int16_array, blocks);
+  take(out.row_sum, "rowSum", napi_biguint64_array, rows);
+  return out;
+}
+
+Mean mean_of(Napi::Object object, const char* name) {
+  return object.Get(name).ToBoolean().Value() ? Mean::yes : Mean::no;
+}
+
+} // namespace
+
+std::unique_ptr<BlockCall> read_block_call(const Napi::CallbackInfo& info, const BlockAttentionOptions& options) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsObject())
+    reject(env, "inputs", "an object");
+  const auto object = info[0].As<Napi::Object>();
+  auto call = std::make_unique<BlockCall>();
+  BlockAttentionArguments& arguments = call->arguments;
+  arguments.batch = integer_of(object.Get("batch"), "batch", 1, max_dim);
+  arguments.query_length = integer_of(object.Get("queryLength"), "queryLength", 1, max_dim);
+  arguments.key_length = integer_of(object.Get("keyLength"), "keyLength", 1, 262144);
+  const Shape query = {arguments.batch, options.heads, arguments.query_length, options.head_dim};
+  const Shape key = {arguments.batch, options.kv_heads, arguments.key_length, options.head_dim};
+  const Shape value = {arguments.batch, options.kv_heads, arguments.key_length, options.value_dim};
+  const Shape out = {arguments.batch, options.heads, arguments.query_length, options.value_dim};
+  const Shape scores = {arguments.batch, options.heads, arguments.query_length, arguments.key_length};
+
+  const Elements inputs[3] = {elements_of(object.Get("query"), "query"), elements_of(object.Get("key"), "key"),
+                              elements_of(object.Get("value"), "value")};
+  arguments.query = view_of(object, "query", "queryScale", query, inputs[0]);
+  arguments.key = view_of(object, "key", "keyScale", key, inputs[1]);
+  arguments.value = view_of(object, "value", "valueScale", value, inputs[2]);
+
+  arguments.key_lengths = static_cast<const std::uint32_t*>(
+      optional_data_of(object.Get("keyLengths"), "keyLengths", napi_uint32_array, arguments.batch));
+  if (const auto* starts = static_cast<const std::int32_t*>(
+          optional_data_of(object.Get("queryStart"), "queryStart", napi_int32_array, arguments.batch))) {
+    call->query_starts.assign(starts, starts + arguments.batch);
+    arguments.query_starts = call->query_starts.data();
+  }
+  arguments.mask = pairs_of<std::uint8_t>(object, "mask", "maskDims", napi_uint8_array, scores);
+  arguments.bias = pairs_of<float>(object, "bias", "biasDims", napi_float32_array, scores);
+  arguments.smooth_key = mean_of(object, "smoothKey");
+  arguments.center_value = mean_of(object, "centerValue");
+
+  const Elements output = elements_of(object.Get("output"), "output");
+  if (output.length != out.elements(env))
+    reject(env, "output", "as many elements as its dims say");
+  arguments.output.type = float_type(env, output, "output");
+  arguments.output.data = output.data;
+  place(arguments.output, out);
+  for (unsigned i = 0; i < 3; ++i)
+    if (call->overlap == 0 && Bytes(output).overlaps(Bytes(inputs[i])))
+      call->overlap = i + 1;
+
+  arguments.log_sum_exp =
+      static_cast<float*>(optional_data_of(object.Get("logSumExp"), "logSumExp", napi_float32_array, out.rows(env)));
+  if (const Napi::Value wanted = object.Get("intermediates"); wanted.IsObject()) {
+    call->intermediates = intermediates_of(wanted.As<Napi::Object>(), query, key, value);
+    arguments.intermediates = &call->intermediates;
+  }
+  call->times = static_cast<double*>(data_of(object.Get("times"), "times", napi_float64_array, 6));
+  return call;
+}
+
+} // namespace intattn::addon

@@ -1,0 +1,145 @@
+import { callAddon } from './addons/call.js'
+import {
+  type Addon,
+  type NativeAttention,
+  type NativeBlockCall,
+  type NativeBlockIntermediates,
+  type NativeBlockOptions,
+  type Outcome,
+  status,
+} from './addons/interface.js'
+import type { BlockOptions } from './block-options.js'
+import { failWith } from './checks.js'
+import { firstLine } from './describe.js'
+import { float16Value } from './float16.js'
+import { absent, allocateBlockIntermediates } from './intermediates.js'
+import { stages } from './native-session.js'
+import { allAtOnce, oneByOne, outputOverflows, type Steps } from './non-finite.js'
+import { overlapping, type Problem } from './problem.js'
+import { requireBias } from './reference/addends.js'
+import { blockAttention } from './reference/version-2/attention.js'
+import { explainUnusable } from './reference/version-2/explain.js'
+import type { Session } from './session.js'
+import type { CheckedTensor } from './tensors.js'
+import type { BlockIntermediates, InstructionSet, StageTimes } from './types.js'
+
+/** Version 2 of the numerics on the native engine. */
+export class BlockSession implements Session {
+  readonly #options: BlockOptions
+  readonly #attention: NativeAttention
+
+  constructor({ addon, isa }: { addon: Addon; isa: InstructionSet }, options: BlockOptions) {
+    this.#options = options
+    this.#attention = callAddon('options', () => new addon.Attention(nativeOptions(options, isa)))
+  }
+
+  get memoryBytes(): number {
+    return this.#attention.memoryBytes()
+  }
+
+  async run(problem: Problem): Promise<StageTimes> {
+    const call = nativeCall(problem)
+    const outcome = await callAddon('inputs', () => this.#attention.run(call))
+    if (outcome !== status.ok) await oneByOne(this.#explain(outcome, problem))
+    return this.#finish(problem, call)
+  }
+
+  runSync(problem: Problem): StageTimes {
+    const call = nativeCall(problem)
+    const outcome = callAddon('inputs', () => this.#attention.runSync(call))
+    if (outcome !== status.ok) allAtOnce(this.#explain(outcome, problem))
+    return this.#finish(problem, call)
+  }
+
+  dispose(): void {
+    this.#attention.dispose()
+  }
+
+  #finish(problem: Problem, { intermediates, times }: NativeBlockCall): StageTimes {
+    if (intermediates && problem.intermediates?.version === 2) {
+      report(intermediates, problem.intermediates)
+      deriveOthers(this.#options, problem, problem.intermediates)
+    }
+    return stages(times)
+  }
+
+  /** Throws what a status stands for. The kernels only name a tensor; what is wrong with it is searched for here. */
+  *#explain(outcome: Outcome, problem: Problem): Steps<never> {
+    if (typeof outcome === 'string')
+      failWith('ENGINE_FAILED', 'inputs', 'a problem that the kernels take', firstLine(outcome))
+    if (outcome === status.outOfMemory) {
+      failWith('OUT_OF_MEMORY', 'inputs', 'memory for packed keys and values and for the scores of some rows', 'less')
+    }
+    if (outcome >= status.overlapsQuery) overlapping(['query', 'key', 'value'][outcome - status.overlapsQuery]!)
+    if (outcome === status.nonFiniteBias) requireBias(problem)
+    if (outcome <= status.nonFiniteValue) yield* explainUnusable(this.#options, problem)
+    return outputOverflows(problem.output.type)
+  }
+}
+
+function nativeOptions(options: BlockOptions, isa: InstructionSet): NativeBlockOptions {
+  const { heads, kvHeads, headDim, valueDim, softmaxScale, causal, window = 0, keepFirst, rotate, threads } = options
+  const { queryBits, keyBits, valueBits, planeBits, keyOffset, valueOffset, alibiSlopes, sinks } = options
+  const floats = (list: readonly number[] | undefined) => list && Float32Array.from(list)
+  return {
+    version: 2,
+    ...{ heads, kvHeads, headDim, valueDim, softmaxScale, causal, window, keepFirst, rotate, threads, isa },
+    ...{ queryBits, keyBits, valueBits, planeBits },
+    keyOffset: floats(keyOffset),
+    valueOffset: floats(valueOffset),
+    alibiSlopes: floats(alibiSlopes),
+    sinks: floats(sinks),
+  }
+}
+
+function nativeCall(problem: Problem): NativeBlockCall {
+  const { batch, queryLength, keyLength, query, key, value, keyLengths, queryStart, mask, bias, output } = problem
+  const { smoothKey, centerValue, logSumExp } = problem
+  return {
+    ...{ batch, queryLength, keyLength, keyLengths, queryStart, smoothKey, centerValue, logSumExp },
+    query: query.data,
+    queryScale: query.scale,
+    key: key.data,
+    keyScale: key.scale,
+    value: value.data,
+    valueScale: value.scale,
+    mask: mask?.data,
+    maskDims: dimsOf(mask),
+    bias: bias && (bias.data instanceof Float32Array ? bias.data : Float32Array.from(bias.data, float16Value)),
+    biasDims: dimsOf(bias),
+    output: output.data,
+    intermediates: problem.intermediates?.version === 2 ? intermediatesFor(problem.intermediates) : undefined,
+    times: new Float64Array(6),
+  }
+}
+
+const dimsOf = (tensor: CheckedTensor | undefined) => tensor && Uint32Array.from(tensor.dims)
+
+function intermediatesFor(to: BlockIntermediates): NativeBlockIntermediates {
+  const { queryInt, keyInt8, valueInt8, queryScale, keyScale, valueScale, unit, plane, rowSum, shift } = to
+  return {
+    ...{ queryScale, keyScale, valueScale, unit, plane, rowSum },
+    query: new Int16Array(queryInt.length),
+    key: keyInt8,
+    value: valueInt8,
+    blockExponent: new Int16Array(shift.length),
+    valueExponent: new Int16Array(shift.length),
+    shift: new Int16Array(shift.length),
+  }
+}
+
+function report(from: NativeBlockIntermediates, to: BlockIntermediates): void {
+  to.queryInt.set(from.query)
+  to.blockExponent.set(from.blockExponent)
+  to.valueExponent.set(from.valueExponent.map((z) => Math.max(z, absent.valueExponent)))
+  to.shift.set(from.shift)
+}
+
+/** What the kernels never have in memory, by the reference engine from the same inputs. */
+function deriveOthers(options: BlockOptions, problem: Problem, to: BlockIntermediates): void {
+  const derived = allocateBlockIntermediates(options, problem)
+  blockAttention(options, { ...problem, intermediates: derived, logSumExp: undefined })
+  for (const name of ['keyOffset', 'valueOffset', 'scores', 'distance', 'weight', 'folded', 'blockSum'] as const) {
+    to[name].set(derived[name])
+  }
+}

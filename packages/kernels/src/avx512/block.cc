@@ -1,0 +1,37 @@
+// Version 2 on AVX-512 with VNNI.
+
+#include "avx512/block_vector.h"
+#include "avx512/vector.h"
+#include "simd/block_rows.h"
+#include "x86/block_products.h"
+
+namespace intattn {
+namespace {
+
+struct Vnni {
+  INTATTN_INLINE static __m512i add(__m512i sum, __m512i factor, __m512i line) {
+    return _mm512_dpbusd_epi32(sum, factor, line);
+  }
+};
+
+constexpr BlockProducts words = Products<Zmm, WordProducts<Zmm>>::table();
+constexpr BlockProducts bytes = Products<Zmm, ByteProducts<Zmm, Vnni>>::table();
+
+constexpr BlockKernels table() {
+  BlockKernels k = {};
+  k.key_at = Zmm::key_at;
+  k.quantize = BlockRows<Avx512>::quantize;
+  k.finish = BlockRows<Avx512>::finish;
+  k.maximum = BlockRows<Avx512>::maximum;
+  k.bytes = &bytes;
+  k.words = &words;
+  return k;
+}
+
+constexpr BlockKernels kernels = table();
+
+} // namespace
+
+const BlockKernels* avx512vnni_block_kernels() { return &kernels; }
+
+} // namespace intattn

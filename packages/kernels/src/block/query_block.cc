@@ -1,0 +1,360 @@
+#include "block/query_block.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "numerics/scale.h"
+
+namespace intattn {
+namespace {
+
+constexpr float hidden = -std::numeric_limits<float>::infinity();
+constexpr float logit = 0x1.715476p+10f;
+constexpr double log2_e = 1.4426950408889634;
+/// Rows one after the other in whole powers of two would compete for the same cache sets.
+constexpr std::size_t stride_gap = 16;
+constexpr std::size_t most_rows = 64;
+
+/// Blocks that some rows of a block of queries need: at most two runs of them.
+struct Needed {
+  Range first, second;
+
+  void add(Range blocks) {
+    if (blocks.empty())
+      return;
+    if (second.empty()) {
+      second = blocks;
+    } else {
+      second.begin = std::min(second.begin, blocks.begin);
+      second.end = std::max(second.end, blocks.end);
+    }
+  }
+  template <class F> void each(const F& f) const {
+    if (!first.empty())
+      f(first);
+    if (!second.empty())
+      f(second);
+  }
+};
+
+Needed needed_by(const VisibleKeys* rows, std::size_t count) {
+  Needed kept, near;
+  for (std::size_t row = 0; row < count; ++row) {
+    kept.add(blocks_of(rows[row].kept));
+    near.add(blocks_of(rows[row].near));
+  }
+  // Blocks of one segment are added up together.
+  if (kept.second.empty() || near.second.empty() ||
+      (kept.second.end - 1) / segment_blocks >= near.second.begin / segment_blocks) {
+    kept.add(near.second);
+    return kept;
+  }
+  return {kept.second, near.second};
+}
+
+/// Blocks of a row in which every present key is visible.
+Range whole_blocks(Range keys, std::size_t present) {
+  const std::size_t begin = divide_up(keys.begin, block_keys);
+  const std::size_t end = keys.end == present ? divide_up(present, block_keys) : keys.end / block_keys;
+  return {begin, std::max(begin, end)};
+}
+
+/// Section 7: what an extra logit adds to a row sum.
+std::uint64_t weight_of_sink(float distance) {
+  const int d = int(std::nearbyint(std::min(distance, 65535.0f)));
+  if (d >> 10 > 31)
+    return 0;
+  const auto mulhrs = [](int a, int b) { return (a * b + 16384) >> 15; };
+  const int f = (d & 1023) << 5, m = 32640 - mulhrs(f, 21948 - mulhrs(f, 5664));
+  return std::uint64_t((m + 1) >> 1) << (31 - (d >> 10));
+}
+
+} // namespace
+
+QueryBlocks::QueryBlocks(const BlockPlan& plan, const BlockAttentionArguments& arguments, const BlockShapes& shapes,
+                         const Masks& masks, const Operands& operands, StageClock& clock, std::size_t rows)
+    : plan_(plan), arguments_(arguments), shapes_(shapes), masks_(masks), operands_(operands), clock_(clock),
+      rows_(rows), row_stride_(round_up(shapes.head_dim, integer_padding)),
+      x_stride_(shapes.blocks() * block_keys + stride_gap),
+      sum_stride_(round_up(shapes.value_dim, std::max(plan.products.column_group, float_padding))) {}
+
+QueryBlocks::Scratch QueryBlocks::place_scratch(Layout& layout) const {
+  Scratch s;
+  s.row = layout.take<float>(round_up(std::max(shapes_.head_dim, shapes_.value_dim), float_padding));
+  s.rows = layout.take<unsigned char>(rows_ * row_stride_ * plan_.query_format.bytes());
+  s.query = layout.take<unsigned char>(round_up(rows_, plan_.products.row_tile) *
+                                       plan_.products.query_bytes(shapes_.head_dim));
+  s.unit = layout.take<float>(rows_);
+  s.x = layout.take<float>(round_up(rows_, plan_.products.row_tile) * x_stride_);
+  s.lane_max = layout.take<float>(rows_ * maximum_lanes);
+  s.factor = layout.take<float>(rows_ * shapes_.blocks());
+  s.segment = layout.take<float>(round_up(rows_, plan_.products.row_tile) * sum_stride_);
+  s.sum = layout.take<float>(rows_ * sum_stride_);
+  s.max = layout.take<float>(rows_);
+  s.row_sum = layout.take<double>(rows_);
+  s.exponents = layout.take<SoftmaxTask::Exponents>(arguments_.intermediates ? shapes_.blocks() : 0);
+  return s;
+}
+
+/// False when a row is bad.
+bool QueryBlocks::quantize(const Task& task, const Scratch& s) const {
+  const BlockAttentionOptions& options = plan_.options;
+  const RowFormat format = plan_.query_format;
+  const bool given = arguments_.query.type == ElementType::int8;
+  const std::size_t dim = shapes_.head_dim, rotated = given ? 1 : plan_.query_rotation.block();
+  const unsigned bits = given ? 8 : format.bits;
+  for (std::size_t i = 0; i < task.count; ++i) {
+    const QueryRow row(shapes_, task.unit, task.first + i);
+    unsigned char* out = s.rows + i * row_stride_ * format.bytes();
+    std::memset(out, 0, row_stride_ * format.bytes());
+    float scale;
+    if (given) {
+      scale = given_row(arguments_.query, RowFormat{8}, row.batch, row.head, row.query, dim,
+                        reinterpret_cast<std::int8_t*>(out));
+    } else {
+      const float* x = float_row(plan_.kernels, arguments_.query, row.batch, row.head, row.query, dim, s.row);
+      scale = plan_.block.quantize({x, s.row, plan_.query_rotation.before(nullptr), format.top(), out});
+    }
+    if (scale != scale)
+      return false;
+    s.unit[i] = float(double(scale) * options.softmax_scale * log2_e * (1024.0 / double(rotated)));
+    if (const BlockIntermediates* to = arguments_.intermediates) {
+      const std::size_t index = row.index(shapes_);
+      for (std::size_t c = 0; to->query && c < dim; ++c)
+        to->query[index * dim + c] =
+            bits == 8 ? reinterpret_cast<const std::int8_t*>(out)[c] : reinterpret_cast<const std::int16_t*>(out)[c];
+      if (to->query_scale)
+        to->query_scale[index] = scale;
+      if (to->unit)
+        to->unit[index] = s.unit[i];
+    }
+  }
+  // Rows of int8 lie as far apart as those that they stand for.
+  plan_.products.pack_query(s.rows, bits, row_stride_ * format.bytes() / (bits == 8 ? 1 : 2), task.count, dim, s.query);
+  return true;
+}
+
+/// An error if some row sees a key or value that cannot be used.
+Status QueryBlocks::check_bad(const Task& task) const {
+  for (std::size_t i = 0; i < task.count; ++i) {
+    const QueryRow row(shapes_, task.unit, task.first + i);
+    for (std::size_t key = 0; key < shapes_.keys_of(row.batch); ++key) {
+      const bool bad_key = operands_.is_bad(task.slot, Side::key, key);
+      if ((bad_key || operands_.is_bad(task.slot, Side::value, key)) && masks_.sees(row, key))
+        return bad_key ? Status::non_finite_key : Status::non_finite_value;
+    }
+  }
+  return Status::ok;
+}
+
+void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scratch& s) const {
+  // Blocks of which every row sees all 64 keys need no second look.
+  Range plain = {0, masks_.moves() || masks_.hides() ? 0 : shapes_.blocks()};
+  for (std::size_t i = 0; i < task.count; ++i) {
+    const Range near = visible[i].near;
+    plain = {std::max(plain.begin, divide_up(near.begin, block_keys)), std::min(plain.end, near.end / block_keys)};
+  }
+  ScoreTask score = {
+      s.query, task.count, shapes_.head_dim, s.unit, operands_.keys(task.slot), operands_.key_scale(task.slot), 0,
+      0,       s.x,        x_stride_,        nullptr};
+  std::fill_n(s.lane_max, task.count * maximum_lanes, hidden);
+  const auto run = [&](std::size_t begin, std::size_t end, float* lane_max) {
+    if (begin >= end)
+      return;
+    score.block_begin = begin, score.block_end = end, score.lane_max = lane_max;
+    plan_.products.scores(score);
+    for (std::size_t i = 0; i < task.count && !lane_max; ++i) {
+      const QueryRow row(shapes_, task.unit, task.first + i);
+      float* x = s.x + i * x_stride_;
+      masks_.apply(row, visible[i], {begin, end}, x);
+      float& most = s.lane_max[i * maximum_lanes];
+      most = std::max(most, plan_.block.maximum(x + begin * block_keys, (end - begin) * block_keys));
+    }
+  };
+  needed_by(visible, task.count).each([&](Range blocks) {
+    const Range inside = {std::max(plain.begin, blocks.begin), std::min(plain.end, blocks.end)};
+    if (inside.empty())
+      return run(blocks.begin, blocks.end, nullptr);
+    run(inside.begin, inside.end, s.lane_max);
+    run(blocks.begin, inside.begin, nullptr);
+    run(inside.end, blocks.end, nullptr);
+  });
+}
+
+void QueryBlocks::softmax(const Task& task, std::size_t i, const VisibleKeys& visible, const Scratch& s) const {
+  const QueryRow row(shapes_, task.unit, task.first + i);
+  float* x = s.x + i * x_stride_;
+  float max = plan_.block.maximum(s.lane_max + i * maximum_lanes, maximum_lanes);
+  float* factor = s.factor + i * shapes_.blocks();
+  s.max[i] = max;
+  s.row_sum[i] = 0;
+  if (max == hidden) {
+    record(row, i, {}, 0, s);
+    return;
+  }
+  float sink = hidden;
+  if (plan_.options.sinks) {
+    sink = plan_.options.sinks[row.head] * logit;
+    max = std::max(max, sink);
+    s.max[i] = max;
+  }
+  const Range whole = masks_.hides() ? Range{} : whole_blocks(visible.near, shapes_.keys_of(row.batch));
+  SoftmaxTask softmax = {x,
+                         max,
+                         operands_.value_scales(task.slot),
+                         0,
+                         0,
+                         whole.begin,
+                         whole.end,
+                         plan_.options.plane_bits,
+                         x,
+                         factor,
+                         arguments_.intermediates ? s.exponents : nullptr};
+  std::uint64_t row_sum = 0;
+  needed_by(&visible, 1).each([&](Range blocks) {
+    softmax.block_begin = blocks.begin, softmax.block_end = blocks.end;
+    row_sum += plan_.products.softmax(softmax);
+  });
+  if (sink > hidden)
+    row_sum += weight_of_sink(max - sink);
+  s.row_sum[i] = double(row_sum);
+  record(row, i, visible, row_sum, s);
+}
+
+void QueryBlocks::record(const QueryRow& row, std::size_t i, const VisibleKeys& visible, std::uint64_t row_sum,
+                         const Scratch& s) const {
+  const std::size_t index = row.index(shapes_);
+  if (arguments_.log_sum_exp)
+    arguments_.log_sum_exp[index] =
+        row_sum
+            ? float(std::log(2.0) * (double(s.max[i]) / 1024 + std::log2(double(row_sum)) - 31 - std::log2(16320.0)))
+            : hidden;
+  const BlockIntermediates* to = arguments_.intermediates;
+  if (!to)
+    return;
+  if (to->row_sum)
+    to->row_sum[index] = row_sum;
+  const auto note = [&](std::size_t block, SoftmaxTask::Exponents exponents) {
+    const std::size_t at = index * shapes_.blocks() + block;
+    if (to->block_exponent)
+      to->block_exponent[at] = exponents.block;
+    if (to->value_exponent)
+      to->value_exponent[at] = exponents.value;
+    if (to->shift)
+      to->shift[at] = exponents.shift;
+  };
+  for (std::size_t block = 0; block < shapes_.blocks(); ++block)
+    note(block, {-1, no_exponent, 0});
+  needed_by(&visible, 1).each([&](Range blocks) {
+    for (std::size_t block = blocks.begin; block < blocks.end; ++block) {
+      note(block, s.exponents[block]);
+      if (!to->plane)
+        continue;
+      std::uint16_t plane[block_keys];
+      plan_.products.unpack(s.x + i * x_stride_ + block * block_keys, plane);
+      std::memcpy(to->plane + index * shapes_.key_length + block * block_keys, plane,
+                  std::min(block_keys, shapes_.key_length - block * block_keys) * sizeof *plane);
+    }
+  });
+}
+
+Status QueryBlocks::store(const Task& task, std::size_t i, const Scratch& s) const {
+  const QueryRow row(shapes_, task.unit, task.first + i);
+  const std::size_t dim = shapes_.value_dim;
+  const OutputView& to = arguments_.output;
+  float* out = s.row;
+  if (s.row_sum[i] == 0 || s.max[i] == hidden) {
+    std::fill_n(out, dim, 0.0f);
+  } else {
+    std::memcpy(out, s.sum + i * sum_stride_, sum_stride_ * sizeof(float));
+    const float* offset = operands_.value_offset(task.slot, task.unit);
+    const Rotation& rotation = plan_.value.rotation;
+    plan_.block.finish(out, float(0x1p31 / s.row_sum[i]),
+                       arguments_.value.type == ElementType::int8 ? rotation.none(offset) : rotation.after(offset));
+  }
+  const std::uint32_t most = plan_.kernels.rows.max_abs_bits(out, dim);
+  const std::uint32_t limit = to.type == ElementType::float16    ? bits_of_float(float16_limit)
+                              : to.type == ElementType::bfloat16 ? 0x7f7f8000
+                                                                 : infinity_bits;
+  if (most >= limit)
+    return Status::non_finite_output;
+  const std::ptrdiff_t at = std::ptrdiff_t(row.batch) * to.batch_stride + std::ptrdiff_t(row.head) * to.head_stride +
+                            std::ptrdiff_t(row.query) * to.row_stride;
+  auto* target = static_cast<unsigned char*>(to.data) + at * std::ptrdiff_t(bytes_of(to.type));
+  if (to.type == ElementType::float32) {
+    std::memcpy(target, out, dim * sizeof(float));
+  } else if (to.type == ElementType::float16) {
+    plan_.kernels.rows.float_to_half(out, dim, reinterpret_cast<std::uint16_t*>(target));
+  } else {
+    for (std::size_t c = 0; c < dim; ++c) {
+      const std::uint32_t bits = bits_of_float(out[c]);
+      const auto rounded = std::uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+      std::memcpy(target + 2 * c, &rounded, 2);
+    }
+  }
+  return Status::ok;
+}
+
+Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) const {
+  std::uint64_t time = ticks();
+  if (!quantize(task, s))
+    return Status::non_finite_query;
+  if (operands_.has_bad(task.slot))
+    if (const Status status = check_bad(task); status != Status::ok)
+      return status;
+  VisibleKeys visible[most_rows];
+  for (std::size_t i = 0; i < task.count; ++i) {
+    const QueryRow row(shapes_, task.unit, task.first + i);
+    if (arguments_.bias.data && !masks_.bias_is_sound(row))
+      return Status::non_finite_bias;
+    visible[i] = masks_.visible(row);
+  }
+  time = clock_.add(thread, Stage::prepare, time);
+
+  scores(task, visible, s);
+  time = clock_.add(thread, Stage::scores, time);
+
+  const Needed needed = needed_by(visible, task.count);
+  for (std::size_t i = 0; i < task.count; ++i) {
+    needed.each([&](Range blocks) {
+      std::fill(s.factor + i * shapes_.blocks() + blocks.begin, s.factor + i * shapes_.blocks() + blocks.end, 0.0f);
+    });
+    softmax(task, i, visible[i], s);
+  }
+  time = clock_.add(thread, Stage::softmax, time);
+
+  std::fill_n(s.sum, task.count * sum_stride_, 0.0f);
+  std::fill_n(s.segment, task.count * sum_stride_, 0.0f); // kernels leave the padding as it is
+  needed.each([&](Range blocks) {
+    ValueTask values = {s.x,
+                        x_stride_ * sizeof(float),
+                        task.count,
+                        shapes_.value_dim,
+                        operands_.values(task.slot),
+                        s.factor,
+                        shapes_.blocks(),
+                        0,
+                        0,
+                        s.segment,
+                        sum_stride_};
+    for (std::size_t block = blocks.begin; block < blocks.end;) {
+      values.block_begin = block;
+      block = std::min(blocks.end, (block / segment_blocks + 1) * segment_blocks);
+      values.block_end = block;
+      plan_.products.values(values);
+      for (std::size_t c = 0; c < task.count * sum_stride_; ++c)
+        s.sum[c] += s.segment[c];
+    }
+  });
+  time = clock_.add(thread, Stage::values, time);
+
+  for (std::size_t i = 0; i < task.count; ++i)
+    if (const Status status = store(task, i, s); status != Status::ok)
+      return status;
+  clock_.add(thread, Stage::output, time);
+  return Status::ok;
+}
+
+} // namespace intattn
