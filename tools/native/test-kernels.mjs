@@ -65,6 +65,11 @@ async function compile(build, { sanitize, definitions, run }) {
     if (!/googletest-populate|for googletest failed/.test(text)) fail(text)
     return { reason: withoutGoogleTest(text), text }
   }
+  if (/SIMDe is not installed/.test(configured.text()))
+    skip(
+      'AVX-512',
+      'this CPU lacks it, and SIMDe is not installed.\n  get it: apt install libsimde-dev, brew install simde',
+    )
   const built = await run`cmake --build ${build} --parallel 2`
   if (built.exitCode === 0) return undefined
   const text = built.text()

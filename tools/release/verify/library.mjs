@@ -12,9 +12,11 @@ import { findToolchain } from '../../qemu/toolchain.mjs'
 import { filesBelow } from '../pack/archive.mjs'
 
 const host = `${process.platform}-${process.arch}`
+/** The programs of examples/cpp. */
+const examples = ['example', 'block_attention']
 
 /**
- * Unpacks a C++ tarball somewhere, compares it with its manifest, builds the example that is in it as a user would, and runs it.
+ * Unpacks a C++ tarball somewhere, compares it with its manifest, builds the examples that are in it as a user would, and runs them.
  * @param {object} options
  * @param {string} options.archive
  * @param {(text: string) => void} options.say
@@ -26,12 +28,16 @@ export async function verifyLibrary({ archive, say }) {
     const folder = path.join(place, path.basename(archive, '.tar.gz'))
     const manifest = await fs.readJson(path.join(folder, 'manifest.json'))
     await checkFiles(folder, manifest)
-    const example = await buildExample(folder, manifest.platform)
+    const build = await buildExamples(folder, manifest.platform)
     const prefix = manifest.platform === host ? [] : await emulatorFor(manifest.platform)
-    const run = await $({ nothrow: true, quiet: true })`${prefix} ${example}`
-    if (run.exitCode !== 0)
-      throw new Problem(`${archive}: the example failed (${run.signal ?? run.exitCode})`, run.text())
-    say(`verified ${path.basename(archive)}: ${run.stdout.trim().replaceAll('\n', '; ')}`)
+    const lines = []
+    for (const name of examples) {
+      const run = await $({ nothrow: true, quiet: true })`${prefix} ${path.join(build, name)}`
+      if (run.exitCode !== 0)
+        throw new Problem(`${archive}: ${name} failed (${run.signal ?? run.exitCode})`, run.text())
+      lines.push(...run.stdout.trim().split('\n'))
+    }
+    say(`verified ${path.basename(archive)}: ${lines.join('; ')}`)
   } finally {
     await fs.remove(place)
   }
@@ -52,8 +58,8 @@ async function checkFiles(folder, { files }) {
   }
 }
 
-/** @param {string} folder @param {string} platform @returns {Promise<string>} the program */
-async function buildExample(folder, platform) {
+/** @param {string} folder @param {string} platform @returns {Promise<string>} where the programs are */
+async function buildExamples(folder, platform) {
   const definitions = {
     ...(await toolchainDefinitions(await buildFor({ target: platform }))),
     CMAKE_BUILD_TYPE: 'Release',
@@ -63,10 +69,10 @@ async function buildExample(folder, platform) {
   const quiet = $({ nothrow: true, quiet: true, env: await cmakeEnvironment() })
   const package_ = `-DIntAttn_DIR=${path.join(folder, 'lib/cmake/IntAttn')}`
   const configured = await quiet`cmake -S ${path.join(folder, 'example')} -B ${build} ${package_} ${flags}`
-  if (configured.exitCode !== 0) throw new Problem('the example cannot be configured', configured.text())
+  if (configured.exitCode !== 0) throw new Problem('the examples cannot be configured', configured.text())
   const built = await quiet`cmake --build ${build}`
-  if (built.exitCode !== 0) throw new Problem('the example does not build', built.text())
-  return path.join(build, 'example')
+  if (built.exitCode !== 0) throw new Problem('the examples do not build', built.text())
+  return build
 }
 
 /** @param {string} platform @returns {Promise<string[]>} */

@@ -25,7 +25,11 @@ void store(void* p, __m512i x) { _mm512_storeu_si512(p, x); }
 
 /// Hides that a value was loaded: GCC otherwise loads it again at each of its uses, because stores in between might
 /// have changed it.
-INTATTN_INLINE inline void keep_in_register(__m512i& x) { asm("" : "+v"(x)); }
+INTATTN_INLINE inline void keep_in_register([[maybe_unused]] __m512i& x) {
+#if !INTATTN_STAND_IN
+  asm("" : "+v"(x));
+#endif
+}
 
 __m512i broadcast4(const void* p) {
   std::int32_t bytes;

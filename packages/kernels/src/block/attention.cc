@@ -328,6 +328,7 @@ StatusMessage BlockAttention::create(const BlockAttentionOptions& options,
 StatusMessage BlockAttentionWith::create(const BlockAttentionOptions& given, const BlockKernels& kernels,
                                          std::unique_ptr<BlockAttention>* attention) noexcept {
   attention->reset();
+  const FloatEnvironment environment;
   if (StatusMessage wrong = check(given); wrong.status != Status::ok)
     return wrong;
   BlockAttentionOptions options = given;
