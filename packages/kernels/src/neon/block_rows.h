@@ -158,8 +158,10 @@ private:
     // Columns of all that is left, sixteen channels wide.
     const auto columns = [&](const auto& f) INTATTN_INLINE {
       for (std::size_t block = 0; block < dim; block += n)
-        for (std::size_t c = block; c < block + chunk; c += four)
+        for (std::size_t c = block; c < block + chunk; c += four) {
           f(c);
+          asm("" ::: "memory"); // clang otherwise mixes several columns and is short of registers
+        }
     };
     if (n == 128)
       return columns([&](std::size_t c) INTATTN_INLINE { across<2, signs>(x, c, chunk, last); });

@@ -110,13 +110,17 @@ template <int planes> struct MatrixProducts {
       alignas(64) float factor[8 * quads] = {};
       __builtin_memset(sums, 0, 4 * quads * tiles * tile_columns * sizeof(float));
       for (std::size_t block = task.block_begin; block < task.block_end; ++block) {
-        bool any = false;
-        for (std::size_t i = 0; i < count; ++i) {
-          const float f = task.factor[(row + i) * task.factor_stride + block];
-          factor[2 * i] = factor[2 * i + 1] = f;
-          any |= f != 0;
-        }
-        if (!any)
+        std::uint32_t any = 0; // factors are not negative
+        unroll<4 * quads>([&](auto i) INTATTN_INLINE {
+          if (std::size_t(i) >= count)
+            return;
+          std::uint32_t bits;
+          __builtin_memcpy(&bits, task.factor + (row + std::size_t(i)) * task.factor_stride + block, sizeof bits);
+          __builtin_memcpy(factor + 2 * i, &bits, sizeof bits);
+          __builtin_memcpy(factor + 2 * i + 1, &bits, sizeof bits);
+          any |= bits;
+        });
+        if (any == 0)
           continue;
         pack_planes<quads>(static_cast<const std::uint8_t*>(task.planes) + row * task.plane_stride +
                                block * block_keys * sizeof(float),
