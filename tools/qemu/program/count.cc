@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "arguments.h"
-#include "driver/thread_pool_executor.h"
+#include "driver/pool_executor.h"
 #include "intattn/attention.h"
 #include "intattn/block_attention.h"
 #include "intattn/cpu_features.h"
