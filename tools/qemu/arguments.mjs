@@ -2,6 +2,19 @@ import { Command, InvalidArgumentError } from 'commander'
 import { cpus, defaultCpu } from './cpu.mjs'
 import { pipelines } from './run.mjs'
 
+const presets = ['paper', 'precise', 'precise-1', 'fast', 'compact', 'finest']
+const presetsHelp = `of int8 and int: ${presets.join(', ')}; int8 has the first two, acl paper and precise-1`
+
+/** The presets among these that an engine has for a pipeline. */
+export function presetsOf(engine, pipeline, asked) {
+  if (!isQuantized(pipeline)) return [undefined]
+  if (pipeline === 'int8') return asked.filter((preset) => preset === 'paper' || preset === 'precise')
+  if (engine === 'native') return asked
+  // ComputeLibrary's sequences are those of version 1.
+  const known = asked.map((preset) => (preset === 'precise' ? 'precise-1' : preset))
+  return [...new Set(known)].filter((preset) => preset === 'paper' || preset === 'precise-1')
+}
+
 export const isQuantized = (pipeline) => pipeline === 'int8' || pipeline === 'int'
 
 function integer(least, most) {
@@ -33,7 +46,7 @@ export function readArguments(argv) {
     .option('--engine <list>', 'native, acl', list(oneOf(['native', 'acl'])), ['native'])
     .option('--isa <list>', "engine native's instruction sets, or all (default: the fastest of the CPU)")
     .option('--pipe <list>', 'pipelines 0, 1, 2, 3, or all', pipelineList, pipelines)
-    .option('--preset <list>', 'of int8 and int', list(oneOf(['paper', 'precise'])), ['paper', 'precise'])
+    .option('--preset <list>', presetsHelp, list(oneOf(presets)), ['paper', 'precise'])
     .option('--L <list>', 'sequence lengths', list(integer(1, 2 ** 18)), [1024])
     .option('--queries <number>', 'query rows (default: as many as keys)', integer(1, 2 ** 18))
     .option('--d <number>', 'head dim', integer(1, 1024), 128)

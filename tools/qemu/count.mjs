@@ -1,7 +1,7 @@
 // Counts executed arm64 instructions: node tools/qemu/count.mjs --help
 import path from 'node:path'
 import { fs } from 'zx'
-import { isQuantized, readArguments } from './arguments.mjs'
+import { presetsOf, readArguments } from './arguments.mjs'
 import { buildAll, defaultBuild } from './build.mjs'
 import { cpus } from './cpu.mjs'
 import { record } from './expected.mjs'
@@ -91,7 +91,8 @@ function contendersOf({ engines, instructionSets, features }) {
   for (const engine of options.engine)
     for (const isa of engine === 'native' ? asked : [undefined])
       for (const pipeline of options.pipelines)
-        for (const preset of isQuantized(pipeline) ? options.preset : [undefined])
+        for (const preset of presetsOf(engine, pipeline, options.preset))
           contenders.push({ engine, isa, pipeline, preset })
+  if (!contenders.length) throw new Error('--preset: expected one that an engine has for a pipeline; see --help')
   return contenders
 }

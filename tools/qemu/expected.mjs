@@ -19,15 +19,16 @@ export const contenders = ['neon-i8mm', 'neon-dotprod'].flatMap((isa) =>
     { pipeline: 'int8', preset: 'paper' },
     { pipeline: 'int8', preset: 'precise' },
     { pipeline: 'int', preset: 'paper' },
+    { pipeline: 'int', preset: 'precise-1' },
     { pipeline: 'int', preset: 'precise' },
   ].map((contender) => ({ engine: 'native', isa, ...contender })),
 )
 
 /** Most instructions of `int` on neon-i8mm at L = 1024, d = 128, float32 in and out: what is aimed at. */
-export const targets = { paper: 12e6, precise: 13.5e6 }
+export const targets = { paper: 12e6, 'precise-1': 13.5e6, precise: 16.7e6 }
 
 /** Presets that do not reach their target yet, with what they stay under instead. */
-export const missed = { paper: 12.3e6 }
+export const missed = { paper: 12.3e6, precise: 20.9e6 }
 
 export async function countRecorded(built, contender) {
   const [row] = await countContender({ ...built, cpu: defaultCpu, contender, problem })

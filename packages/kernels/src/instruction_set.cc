@@ -36,21 +36,22 @@ struct Registry {
   Registry() {
     const Kernels *avx2 = nullptr, *avx512vnni = nullptr, *neon_dotprod = nullptr, *neon_i8mm = nullptr;
     const BlockKernels *scalar_block = scalar_block_kernels(), *avx2_block = nullptr, *avx_vnni_block = nullptr,
-                       *avx512_block = nullptr;
+                       *avx512_block = nullptr, *dotprod_block = nullptr, *i8mm_block = nullptr;
 #if INTATTN_X86
     avx2 = avx2_kernels(), avx512vnni = avx512vnni_kernels();
     avx2_block = avx2_block_kernels(), avx_vnni_block = avx_vnni_block_kernels();
     avx512_block = avx512vnni_block_kernels();
 #elif INTATTN_ARM64
     neon_dotprod = neon_dotprod_kernels(), neon_i8mm = neon_i8mm_kernels();
+    dotprod_block = neon_dotprod_block_kernels(), i8mm_block = neon_i8mm_block_kernels();
 #endif
     entries[0] = entry(InstructionSet::scalar, "scalar", "", scalar_kernels(), scalar_block);
     entries[1] = entry(InstructionSet::avx2, "avx2", "avx2, fma, f16c", avx2, avx2_block);
     entries[2] = entry(InstructionSet::avxvnni, "avxvnni", "avx2, fma, f16c, avx_vnni", avx2, avx_vnni_block);
     entries[3] = entry(InstructionSet::avx512vnni, "avx512vnni",
                        "avx2, fma, f16c, avx512f, avx512bw, avx512vl, avx512dq, avx512_vnni", avx512vnni, avx512_block);
-    entries[4] = entry(InstructionSet::neon_dotprod, "neon-dotprod", "asimddp", neon_dotprod, scalar_block);
-    entries[5] = entry(InstructionSet::neon_i8mm, "neon-i8mm", "asimddp, i8mm", neon_i8mm, scalar_block);
+    entries[4] = entry(InstructionSet::neon_dotprod, "neon-dotprod", "asimddp", neon_dotprod, dotprod_block);
+    entries[5] = entry(InstructionSet::neon_i8mm, "neon-i8mm", "asimddp, i8mm", neon_i8mm, i8mm_block);
     for (std::size_t i = 0; i < count; ++i)
       infos[i] = entries[i].info;
   }

@@ -68,8 +68,13 @@ InstructionSet available_isa(const std::string& name) {
 
 } // namespace
 
-const char* const usage = "count [--list] [--engine native|acl] [--isa NAME] [--pipe 0|1|2|3] [--preset paper|precise] "
-                          "[--L KEYS,...] [--queries N] [--d N] [--heads N] [--causal] [--input-type float32|int8]";
+const char* const usage =
+    "count [--list] [--engine native|acl] [--isa NAME] [--pipe 0|1|2|3] [--preset paper|precise|precise-1|fast|"
+    "compact|finest] [--L KEYS,...] [--queries N] [--d N] [--heads N] [--causal] [--input-type float32|int8]";
+
+bool in_blocks(const Arguments& arguments) {
+  return arguments.pipeline == Pipeline::integer && arguments.preset != "paper" && arguments.preset != "precise-1";
+}
 
 Arguments parse(int argc, const char* const* argv) {
   Arguments arguments;
@@ -96,7 +101,8 @@ Arguments parse(int argc, const char* const* argv) {
       arguments.pipeline = static_cast<Pipeline>(number(flag, value, 0, 3));
     } else if (flag == "--preset") {
       preset_given = true;
-      arguments.paper = choice(flag, value, "paper precise") == 0;
+      choice(flag, value, "paper precise precise-1 fast compact finest");
+      arguments.preset = value;
     } else if (flag == "--L") {
       arguments.key_lengths = numbers(flag, value, 1, 1 << 18);
     } else if (flag == "--queries") {
@@ -113,7 +119,11 @@ Arguments parse(int argc, const char* const* argv) {
   if (arguments.input_type == ElementType::int8 && !quantized)
     reject("--input-type", "float32 with --pipe 0 and 1", "int8");
   if (preset_given && !quantized)
-    reject("--preset", "--pipe 2 or 3 beside it", arguments.paper ? "paper" : "precise");
+    reject("--preset", "--pipe 2 or 3 beside it", arguments.preset);
+  if (arguments.pipeline == Pipeline::int8)
+    choice("--preset", arguments.preset, "paper precise");
+  if (arguments.engine != "native" && preset_given && in_blocks(arguments))
+    reject("--preset", "paper or precise-1 with --engine " + arguments.engine, arguments.preset);
   if (arguments.engine != "native" && isa_given)
     reject("--isa", "--engine native beside it", name_of(arguments.isa));
   if (!isa_given)

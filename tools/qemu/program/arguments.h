@@ -15,7 +15,7 @@ struct Arguments {
   std::string engine = "native";
   InstructionSet isa = InstructionSet::scalar;
   Pipeline pipeline = Pipeline::integer;
-  bool paper = false; ///< preset `paper`, else `precise`
+  std::string preset = "precise";
   std::vector<std::size_t> key_lengths = {1024};
   std::size_t query_length = 0; ///< 0: as many as keys
   std::uint32_t heads = 1, head_dim = 128;
@@ -24,6 +24,9 @@ struct Arguments {
 };
 
 extern const char* const usage;
+
+/// Whether this is version 2 of the numeric specification.
+bool in_blocks(const Arguments& arguments);
 
 /// @throws std::invalid_argument naming the argument, what was expected and what was received.
 Arguments parse(int argc, const char* const* argv);

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "arguments.h"
+#include "driver/pool_executor.h"
 #include "intattn/attention.h"
+#include "intattn/block_attention.h"
 #include "intattn/cpu_features.h"
 #include "stage_clock.h"
 
@@ -23,7 +25,7 @@ namespace {
 /// Marks of the counter besides the stages: what lies between them is one region.
 constexpr int begin_region = 0x100, end_region = 0x101;
 
-/// The settings of the presets: section 8 of the numeric specification.
+/// The settings of the presets of version 1: section 8 of the numeric specification.
 AttentionOptions options_of(const Arguments& arguments) {
   AttentionOptions options;
   options.pipeline = arguments.pipeline;
@@ -31,12 +33,28 @@ AttentionOptions options_of(const Arguments& arguments) {
   options.head_dim = arguments.head_dim;
   options.causal = arguments.causal;
   options.isa = arguments.isa;
-  if (arguments.paper) {
+  if (arguments.preset == "paper") {
     options.table.table = Table::natural;
     options.normalization = Normalization::integer;
     options.query_scope = options.key_scope = options.value_scope = Scope::tensor;
     options.smooth_key = options.center_value = false;
   }
+  return options;
+}
+
+/// The settings of the presets of version 2, section 10.
+BlockAttentionOptions block_options_of(const Arguments& arguments) {
+  BlockAttentionOptions options;
+  options.heads = options.kv_heads = arguments.heads;
+  options.head_dim = arguments.head_dim;
+  options.causal = arguments.causal;
+  options.isa = arguments.isa;
+  if (arguments.preset == "fast")
+    options.key_bits = options.plane_bits = 7;
+  if (arguments.preset == "compact")
+    options.value_bits = 4;
+  if (arguments.preset == "finest")
+    options.query_bits = 15, options.plane_bits = 14;
   return options;
 }
 
@@ -66,6 +84,17 @@ public:
     if (type_ == ElementType::int8)
       return {type_, bytes_.data(), scales_.data()};
     return {type_, floats_.data(), nullptr};
+  }
+
+  /// [1, heads, length, dim]
+  TensorView view(std::size_t length, std::size_t dim) const {
+    TensorView view;
+    view.type = type_;
+    view.data = type_ == ElementType::int8 ? static_cast<const void*>(bytes_.data()) : floats_.data();
+    view.row_stride = std::ptrdiff_t(dim);
+    view.head_stride = std::ptrdiff_t(length * dim);
+    view.scale = scales_.data();
+    return view;
   }
 
 private:
@@ -109,6 +138,21 @@ template <class Engine> void count(const AttentionOptions& options, const Attent
   check(outcome);
 }
 
+void count_blocks(const BlockAttentionOptions& options, const BlockAttentionArguments& arguments) {
+  std::unique_ptr<BlockAttention> attention;
+  PoolExecutor executor(1);
+  const auto check_message = [](const StatusMessage& outcome) {
+    if (outcome.status != Status::ok)
+      throw std::runtime_error(outcome.message);
+  };
+  check_message(BlockAttention::create(options, &attention));
+  check_message(attention->run(arguments, executor));
+  mark_stage(begin_region);
+  const StatusMessage outcome = attention->run(arguments, executor);
+  mark_stage(end_region);
+  check_message(outcome);
+}
+
 #if INTATTN_COMPUTE_LIBRARY
 void count_acl(const AttentionOptions& options, const AttentionArguments& arguments) {
   count<compute_library::Attention>(options, arguments);
@@ -127,6 +171,21 @@ void count_problem(const Arguments& arguments, std::size_t key_length) {
   const Tensor key(arguments.input_type, key_length * row, groups(options.key_scope, options, key_length), 2);
   const Tensor value(arguments.input_type, key_length * row, groups(options.value_scope, options, key_length), 3);
   std::vector<float> output(query_length * row);
+
+  if (arguments.engine == "native" && in_blocks(arguments)) {
+    BlockAttentionArguments problem;
+    problem.batch = 1;
+    problem.query_length = query_length;
+    problem.key_length = key_length;
+    problem.query = query.view(query_length, options.head_dim);
+    problem.key = key.view(key_length, options.head_dim);
+    problem.value = value.view(key_length, options.head_dim);
+    problem.output.data = output.data();
+    problem.output.row_stride = options.head_dim;
+    problem.output.head_stride = std::ptrdiff_t(query_length * options.head_dim);
+    count_blocks(block_options_of(arguments), problem);
+    return;
+  }
 
   AttentionArguments problem;
   problem.batch = 1;

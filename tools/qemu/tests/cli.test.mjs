@@ -12,7 +12,7 @@ describe('count.mjs', () => {
     [['--pipe', '4'], "expected an integer of 0 … 3, received '4'"],
     [['--L', '128,x'], "expected an integer of 1 … 262144, received 'x'"],
     [['--engine', 'native,other'], "expected one of native, acl, received 'other'"],
-    [['--preset', 'fast'], "expected one of paper, precise, received 'fast'"],
+    [['--preset', 'best'], "expected one of paper, precise, precise-1, fast, compact, finest, received 'best'"],
     [['--cpu', 'm1'], "expected one of apple-m2, neoverse-n1, cortex-a72, received 'm1'"],
     [['--input-type', 'int8'], 'expected float32 with the pipelines 0 and 1'],
     [['--engine', 'acl', '--isa', 'scalar'], 'expected --engine native beside it'],

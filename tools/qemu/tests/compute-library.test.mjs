@@ -25,7 +25,7 @@ describe.skipIf(!prefix)('executed instructions beside ComputeLibrary, L = 1024,
     { pipeline: 'fp32' },
     { pipeline: 'int8', preset: 'paper' },
     { pipeline: 'int8', preset: 'precise' },
-    { pipeline: 'int', preset: 'precise' },
+    { pipeline: 'int', preset: 'precise-1' },
   ])('%j runs', async (contender) => {
     expect(await count({ engine: 'acl', ...contender })).toBeGreaterThan(fused)
   })

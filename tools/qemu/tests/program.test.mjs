@@ -25,8 +25,9 @@ describe.skipIf(!built)('the program', () => {
     [['--queries', '-1'], "--queries: expected an integer of 1 ... 262144, received '-1'"],
     [['--d', '1025'], "--d: expected an integer of 1 ... 1024, received '1025'"],
     [['--heads', 'two'], "--heads: expected an integer of 1 ... 65536, received 'two'"],
-    [['--preset', 'fast'], "--preset: expected one of paper precise, received 'fast'"],
+    [['--preset', 'best'], "--preset: expected one of paper precise precise-1 fast compact finest, received 'best'"],
     [['--preset', 'paper', '--pipe', '0'], "--preset: expected --pipe 2 or 3 beside it, received 'paper'"],
+    [['--preset', 'fast', '--pipe', '2'], "--preset: expected one of paper precise, received 'fast'"],
     [['--input-type', 'int8', '--pipe', '1'], "--input-type: expected float32 with --pipe 0 and 1, received 'int8'"],
     [['--engine', 'other'], "--engine: expected one of native acl, received 'other'"],
     [['--engine', 'acl', '--isa', 'scalar'], "--isa: expected --engine native beside it, received 'scalar'"],
@@ -49,8 +50,11 @@ describe.skipIf(!built)('the program', () => {
         { pipeline, preset: 'paper' },
         { pipeline, preset: 'precise' },
       ]),
+      ...['precise-1', 'fast', 'compact', 'finest'].map((preset) => ({ pipeline: 'int', preset })),
     ]) {
-      for (const inputType of contender.preset ? ['float32', 'int8'] : ['float32']) {
+      // Four bits are made of floats, and seven are fewer than these int8 have.
+      const floats = !contender.preset || contender.preset === 'compact' || contender.preset === 'fast'
+      for (const inputType of floats ? ['float32'] : ['float32', 'int8']) {
         const { total, stages } = await count(contender, { inputType })
         for (const [stage, instructions] of Object.entries(stages))
           expect(instructions, `${contender.pipeline} ${stage}`).toBeGreaterThan(0)

@@ -91,7 +91,7 @@ QueryBlocks::Scratch QueryBlocks::place_scratch(Layout& layout) const {
   s.lane_max = layout.take<float>(rows_ * maximum_lanes);
   s.factor = layout.take<float>(rows_ * shapes_.blocks());
   s.segment = layout.take<float>(round_up(rows_, plan_.products.row_tile) * sum_stride_);
-  s.sum = layout.take<float>(rows_ * sum_stride_);
+  s.sum = layout.take<float>(round_up(rows_, plan_.products.row_tile) * sum_stride_);
   s.max = layout.take<float>(rows_);
   s.row_sum = layout.take<double>(rows_);
   s.exponents = layout.take<SoftmaxTask::Exponents>(arguments_.intermediates ? shapes_.blocks() : 0);
@@ -264,11 +264,10 @@ Status QueryBlocks::store(const Task& task, std::size_t i, const Scratch& s) con
   const QueryRow row(shapes_, task.unit, task.first + i);
   const std::size_t dim = shapes_.value_dim;
   const OutputView& to = arguments_.output;
-  float* out = s.row;
+  float* out = s.sum + i * sum_stride_;
   if (s.row_sum[i] == 0 || s.max[i] == hidden) {
     std::fill_n(out, dim, 0.0f);
   } else {
-    std::memcpy(out, s.sum + i * sum_stride_, sum_stride_ * sizeof(float));
     const float* offset = operands_.value_offset(task.slot, task.unit);
     const Rotation& rotation = plan_.value.rotation;
     plan_.block.finish(out, float(0x1p31 / s.row_sum[i]),
@@ -325,8 +324,9 @@ Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) con
   }
   time = clock_.add(thread, Stage::softmax, time);
 
-  std::fill_n(s.sum, task.count * sum_stride_, 0.0f);
-  std::fill_n(s.segment, task.count * sum_stride_, 0.0f); // kernels leave the padding as it is
+  std::fill_n(s.sum, task.count * sum_stride_, 0.0f); // kernels leave the padding as it is
+  std::fill_n(s.segment, task.count * sum_stride_, 0.0f);
+  bool first = true;
   needed.each([&](Range blocks) {
     ValueTask values = {s.x,
                         x_stride_ * sizeof(float),
@@ -337,15 +337,19 @@ Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) con
                         shapes_.blocks(),
                         0,
                         0,
-                        s.segment,
+                        s.sum,
                         sum_stride_};
+    if (!first)
+      values.sum = s.segment;
     for (std::size_t block = blocks.begin; block < blocks.end;) {
       values.block_begin = block;
       block = std::min(blocks.end, (block / segment_blocks + 1) * segment_blocks);
       values.block_end = block;
       plan_.products.values(values);
-      for (std::size_t c = 0; c < task.count * sum_stride_; ++c)
+      for (std::size_t c = 0; c < task.count * sum_stride_ && !first; ++c)
         s.sum[c] += s.segment[c];
+      first = false; // the sum of the first segment is the sum so far
+      values.sum = s.segment;
     }
   });
   time = clock_.add(thread, Stage::values, time);

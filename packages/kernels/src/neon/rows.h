@@ -31,8 +31,11 @@ struct NeonRows {
   static void column_statistics(const float* x, std::size_t stride, std::size_t rows, std::size_t columns, double* sum,
                                 float* min, float* max) {
     std::size_t column = 0;
-    for (; min && column + four <= columns; column += four)
-      block_statistics(x + column, stride, rows, sum + column, min + column, max + column);
+    for (; column + four <= columns; column += four)
+      if (min)
+        block_statistics<true>(x + column, stride, rows, sum + column, min + column, max + column);
+      else
+        block_statistics<false>(x + column, stride, rows, sum + column, nullptr, nullptr);
     if (column < columns)
       Common::column_statistics(x + column, stride, rows, columns - column, sum + column, min ? min + column : nullptr,
                                 max ? max + column : nullptr);
@@ -118,21 +121,26 @@ private:
     return y;
   }
 
+  template <bool bounds>
   static inline void block_statistics(const float* x, std::size_t stride, std::size_t rows, double* sum, float* min,
                                       float* max) {
     Neon::f64x total[4];
     float32x4_t low[4], high[4];
     unroll<4>([&](auto i) INTATTN_INLINE {
       total[i] = Neon::load_wide(sum + 4 * i, 4);
-      low[i] = vld1q_f32(min + 4 * i);
-      high[i] = vld1q_f32(max + 4 * i);
+      if constexpr (bounds) {
+        low[i] = vld1q_f32(min + 4 * i);
+        high[i] = vld1q_f32(max + 4 * i);
+      }
     });
     const auto row = [&]() INTATTN_INLINE {
       const float32x4x4_t y = next_four(x, stride);
       unroll<4>([&](auto i) INTATTN_INLINE {
         total[i] = Neon::add_wide(total[i], y.val[i]);
-        low[i] = vminq_f32(low[i], y.val[i]);
-        high[i] = vmaxq_f32(high[i], y.val[i]);
+        if constexpr (bounds) {
+          low[i] = vminq_f32(low[i], y.val[i]);
+          high[i] = vmaxq_f32(high[i], y.val[i]);
+        }
       });
     };
     for (; rows >= 2; rows -= 2) {
@@ -143,8 +151,10 @@ private:
       row();
     unroll<4>([&](auto i) INTATTN_INLINE {
       Neon::store_wide(sum + 4 * i, 4, total[i]);
-      vst1q_f32(min + 4 * i, low[i]);
-      vst1q_f32(max + 4 * i, high[i]);
+      if constexpr (bounds) {
+        vst1q_f32(min + 4 * i, low[i]);
+        vst1q_f32(max + 4 * i, high[i]);
+      }
     });
   }
 

@@ -8,6 +8,7 @@
 
 #include "kernels.h"
 #include "neon/index_softmax.h"
+#include "neon/matrix_pack.h"
 #include "neon/vector.h"
 #include "simd/float_tiles.h"
 #include "simd/unroll.h"
@@ -15,8 +16,6 @@
 namespace intattn {
 namespace {
 
-constexpr std::size_t quad_rows = 4;
-constexpr std::size_t tile_quads = 3;
 constexpr std::size_t quad_scores = 32; ///< of eight keys
 constexpr std::size_t quad_bytes = 32;  ///< of eight keys
 constexpr std::size_t quad_keys = 16;   ///< rows are done in steps of so many keys

@@ -66,6 +66,13 @@ struct Neon {
   static constexpr bool multiplies_by_lane = true;
   /// a * b[lane] + c
   template <int lane> static f32 fma_lane(f32 a, f32 b, f32 c) { return vfmaq_laneq_f32(c, a, b, lane); }
+  /// Lanes exchanged with those h further.
+  template <std::size_t h> static f32 swapped(f32 x) { return h == 1 ? vrev64q_f32(x) : vextq_f32(x, x, 2); }
+  /// The sign of lanes with bit h changed.
+  template <std::size_t h> static f32 negate_high(f32 x) {
+    const uint32x4_t sign = {0, h == 1 ? 0x80000000u : 0, h == 1 ? 0 : 0x80000000u, 0x80000000u};
+    return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(x), sign));
+  }
   static f32 min(f32 a, f32 b) { return vminq_f32(a, b); }
   static f32 max(f32 a, f32 b) { return vmaxq_f32(a, b); }
   static f32 round(f32 x) { return vrndnq_f32(x); }
