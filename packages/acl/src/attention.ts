@@ -1,7 +1,7 @@
 import { canShrink, fixedView } from './buffers.js'
 import { failWith, type Snapshot } from './checks.js'
-import { chooseEngine, chosenEngineName } from './engines.js'
 import { createSession } from './create-session.js'
+import { chooseEngine, chosenEngineName } from './engines.js'
 import { type ResolvedOptions, readOptions, resolveOptions } from './options.js'
 import { arraysOf, checkProblem, type Problem, withCopies } from './problem.js'
 import type { Session } from './session.js'

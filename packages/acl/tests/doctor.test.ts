@@ -210,7 +210,9 @@ describeUnlessEmulated('doctor, where all is not well,', () => {
       requiredFeatures: [feature],
     })
     project.platformPackage(
-      manifest([library('b', 'i8mm'), { ...library('a', 'asimdhp'), unlocked: true }, nativeEntry], { platform: target }),
+      manifest([library('b', 'i8mm'), { ...library('a', 'asimdhp'), unlocked: true }, nativeEntry], {
+        platform: target,
+      }),
       {
         'intattn.node': pretended(
           "cpuFeatures: () => ['asimdhp'], instructionSets: () => [], bestInstructionSet: () => 'scalar'",

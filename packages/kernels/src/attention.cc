@@ -2,11 +2,11 @@
 
 #include <cassert>
 
-#include "driver/pool_executor.h"
 #include "driver/float_attention.h"
+#include "driver/pool_executor.h"
 #include "driver/quantized_attention.h"
-#include "stage_clock.h"
 #include "kernels.h"
+#include "stage_clock.h"
 
 namespace intattn {
 

@@ -1,11 +1,11 @@
 #pragma once
 
 #include "driver/aligned_buffer.h"
-#include "intattn/executor.h"
 #include "driver/problem.h"
 #include "driver/run_status.h"
-#include "stage_clock.h"
+#include "intattn/executor.h"
 #include "numerics/scale.h"
+#include "stage_clock.h"
 
 namespace intattn {
 
