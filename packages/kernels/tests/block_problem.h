@@ -105,7 +105,10 @@ inline Problem random_problem(std::uint32_t seed) {
   Problem p;
   BlockAttentionOptions& o = p.options;
   o.kv_heads = std::uint32_t(random.between(1, 2));
-  o.heads = o.kv_heads * std::uint32_t(random.between(1, 3));
+  const bool is_long = seed % 16 == 3;
+  if (is_long)
+    o.kv_heads = 1;
+  o.heads = o.kv_heads * std::uint32_t(random.between(1, 2));
   const auto dim = [&] {
     return std::uint32_t(random.one_of<std::size_t>({1, 3, 8, 16, 17, 24, 32, 64, 64, 65, 80, 96, 128, 128, 256}));
   };
@@ -124,11 +127,11 @@ inline Problem random_problem(std::uint32_t seed) {
   }
 
   BlockAttentionArguments& a = p.arguments;
-  a.batch = random.between(1, 2);
-  a.query_length = random.between(1, 40);
-  a.key_length = random.between(1, seed % 4 ? 200 : 1300);
-  if (a.key_length > 1000)
-    a.query_length = random.between(1, 5);
+  a.batch = is_long ? 1 : random.between(1, 2);
+  a.query_length = random.between(1, 26);
+  a.key_length = random.between(1, is_long ? 1300 : o.head_dim > 256 ? 70 : 100);
+  if (is_long || o.head_dim > 256)
+    a.query_length = random.between(1, 3);
   const bool integers = bits.key != 4 && random.between(0, 3) == 0,
              integer_value = bits.value != 4 && random.between(0, 3) == 0;
   p.query = Rows(random, p.rows(), o.head_dim, integers, 127);
