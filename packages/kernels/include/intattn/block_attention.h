@@ -97,7 +97,6 @@ public:
   std::size_t memory_bytes() const noexcept;
 
 private:
-  friend struct BlockAttentionWith;
   class State;
   explicit BlockAttention(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;

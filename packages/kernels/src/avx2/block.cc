@@ -19,11 +19,8 @@ constexpr BlockProducts words = Products<Ymm, WordProducts<Ymm>>::table();
 constexpr BlockProducts narrow = Products<Ymm, ByteProducts<Ymm, SevenBits>>::table();
 
 constexpr BlockKernels table() {
-  BlockKernels k = {};
+  BlockKernels k = BlockRows<Avx2>::kernels();
   k.key_at = Ymm::key_at;
-  k.quantize = BlockRows<Avx2>::quantize;
-  k.finish = BlockRows<Avx2>::finish;
-  k.maximum = BlockRows<Avx2>::maximum;
   k.narrow = &narrow;
   k.words = &words;
   return k;

@@ -18,11 +18,8 @@ constexpr BlockProducts words = Products<Zmm, WordProducts<Zmm>>::table();
 constexpr BlockProducts bytes = Products<Zmm, ByteProducts<Zmm, Vnni>>::table();
 
 constexpr BlockKernels table() {
-  BlockKernels k = {};
+  BlockKernels k = BlockRows<Avx512>::kernels();
   k.key_at = Zmm::key_at;
-  k.quantize = BlockRows<Avx512>::quantize;
-  k.finish = BlockRows<Avx512>::finish;
-  k.maximum = BlockRows<Avx512>::maximum;
   k.bytes = &bytes;
   k.words = &words;
   return k;

@@ -106,6 +106,14 @@ StatusMessage check(const BlockAttentionOptions& o) {
   for (std::uint32_t h = 0; o.sinks && h < o.heads; ++h)
     if (!(o.sinks[h] < 0x1p100f))
       return invalid("sinks[%u]: expected a number below 2^100, received %g", h, double(o.sinks[h]));
+  std::size_t count = 0;
+  const InstructionSetInfo* sets = instruction_sets(&count);
+  const auto isa = static_cast<std::size_t>(o.isa);
+  if (isa >= count)
+    return invalid("isa: expected an instruction set");
+  if (!sets[isa].available)
+    return invalid("isa: expected an instruction set that %s, received %s",
+                   sets[isa].compiled ? "this CPU has" : "is compiled in", sets[isa].name);
   return {};
 }
 
@@ -164,14 +172,14 @@ const BlockProducts& products_of(const BlockKernels& kernels, const BlockAttenti
 
 class BlockAttention::State {
 public:
-  State(const BlockAttentionOptions& o, const BlockKernels& kernels)
+  explicit State(const BlockAttentionOptions& o)
       : key_offset_(padded_rows(o.key_offset, o.kv_heads, o.head_dim)),
         value_offset_(padded_rows(o.value_offset, o.kv_heads, o.value_dim)),
         slopes_(o.slopes, o.slopes + (o.slopes ? o.heads : 0)), sinks_(o.sinks, o.sinks + (o.sinks ? o.heads : 0)),
         plan_{o,
               kernels_of(o.isa),
-              kernels,
-              products_of(kernels, o),
+              block_kernels_of(o.isa),
+              products_of(block_kernels_of(o.isa), o),
               {o.query_bits},
               Rotation(o.head_dim, o.rotate),
               {o.head_dim, {o.key_bits}, Rotation(o.head_dim, o.rotate), pointer(key_offset_), o.smooth_key},
@@ -311,22 +319,8 @@ private:
 BlockAttention::BlockAttention(std::unique_ptr<State> state) : state_(std::move(state)) {}
 BlockAttention::~BlockAttention() = default;
 
-StatusMessage BlockAttention::create(const BlockAttentionOptions& options,
+StatusMessage BlockAttention::create(const BlockAttentionOptions& given,
                                      std::unique_ptr<BlockAttention>* attention) noexcept {
-  std::size_t count = 0;
-  const InstructionSetInfo* sets = instruction_sets(&count);
-  const auto index = static_cast<std::size_t>(options.isa);
-  if (index >= count || !sets[index].available) {
-    attention->reset();
-    return index >= count ? invalid("isa: expected an instruction set")
-                          : invalid("isa: expected an instruction set that %s, received %s",
-                                    sets[index].compiled ? "this CPU has" : "is compiled in", sets[index].name);
-  }
-  return BlockAttentionWith::create(options, block_kernels_of(options.isa), attention);
-}
-
-StatusMessage BlockAttentionWith::create(const BlockAttentionOptions& given, const BlockKernels& kernels,
-                                         std::unique_ptr<BlockAttention>* attention) noexcept {
   attention->reset();
   const FloatEnvironment environment;
   if (StatusMessage wrong = check(given); wrong.status != Status::ok)
@@ -337,7 +331,7 @@ StatusMessage BlockAttentionWith::create(const BlockAttentionOptions& given, con
   if (options.softmax_scale == 0)
     options.softmax_scale = 1 / std::sqrt(double(options.head_dim));
   try {
-    attention->reset(new BlockAttention(std::make_unique<BlockAttention::State>(options, kernels)));
+    attention->reset(new BlockAttention(std::make_unique<State>(options)));
   } catch (const std::bad_alloc&) {
     return ended(Status::out_of_memory);
   }

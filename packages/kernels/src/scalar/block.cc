@@ -105,11 +105,8 @@ constexpr BlockProducts make_products() {
 constexpr BlockProducts products = make_products();
 
 constexpr BlockKernels table() {
-  BlockKernels k = {};
+  BlockKernels k = BlockRows<Scalar>::kernels();
   k.key_at = key_at;
-  k.quantize = BlockRows<Scalar>::quantize;
-  k.finish = BlockRows<Scalar>::finish;
-  k.maximum = BlockRows<Scalar>::maximum;
   k.words = &products;
   return k;
 }

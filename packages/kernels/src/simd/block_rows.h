@@ -22,6 +22,15 @@ template <class V> struct BlockRows {
   static constexpr int chunk = 8;
   static constexpr std::size_t chunk_channels = chunk * width;
 
+  /// What of the table is about rows.
+  static constexpr BlockKernels kernels() {
+    BlockKernels k = {};
+    k.quantize = quantize;
+    k.finish = finish;
+    k.maximum = maximum;
+    return k;
+  }
+
   static float maximum(const float* x, std::size_t n) {
     f32 most = V::load(x);
     for (std::size_t i = width; i < n; i += width)
