@@ -16,6 +16,7 @@ const host = `${process.platform}-${process.arch}`
  * @property {string[]} flags that its threads and processes need too
  * @property {NodeJS.ProcessEnv} env what vitest needs in its environment
  * @property {(features: string[]) => Promise<boolean>} has whether the CPU has features
+ * @property {boolean} emulated
  */
 
 /**
@@ -27,7 +28,16 @@ const host = `${process.platform}-${process.arch}`
 export async function nodesFor(platform) {
   if (platform === 'darwin-arm64') {
     if (host !== platform) throw new Unavailable(`${platform} packages run on macOS only, and this is ${host}`)
-    return [{ version: process.version, command: [process.execPath], flags: [], env: process.env, has: hasHere }]
+    return [
+      {
+        version: process.version,
+        command: [process.execPath],
+        flags: [],
+        env: process.env,
+        has: hasHere,
+        emulated: false,
+      },
+    ]
   }
   const emulated = platform !== host
   if (emulated) {
@@ -43,7 +53,8 @@ export async function nodesFor(platform) {
     const binary = path.join(modules, name, 'bin/node')
     const { program, flags } = emulated ? await emulatedProgram(name, binary) : { program: binary, flags: [] }
     const command = [program, ...flags]
-    nodes.push({ version: (await $({ quiet: true })`${command} --version`).stdout.trim(), command, flags, env, has })
+    const version = (await $({ quiet: true })`${command} --version`).stdout.trim()
+    nodes.push({ version, command, flags, env, has, emulated })
   }
   return nodes
 }
