@@ -422,7 +422,7 @@ describe('a damaged dynamic library', { timeout: 60_000 }, () => {
     const opcodes = Buffer.concat([Buffer.from([0x11, 0x40]), name, Buffer.alloc(3_000_000, Buffer.from([0x11, 0x90]))])
     const start = performance.now()
     expect(facts({ opcodes, undefinedSymbols: [] }).imports).toHaveLength(1)
-    expect(performance.now() - start).toBeLessThan(5000)
+    expect(performance.now() - start).toBeLessThan(30_000)
   })
 })
 
