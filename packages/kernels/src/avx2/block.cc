@@ -10,8 +10,8 @@ namespace intattn {
 namespace {
 
 struct SevenBits {
-  INTATTN_INLINE static __m256i add(__m256i sum, __m256i factor, __m256i line) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(factor, line), _mm256_set1_epi16(1)));
+  INTATTN_INLINE static void accumulate(__m256i& sum, __m256i factor, __m256i line) {
+    Ymm::accumulate(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(factor, line), _mm256_set1_epi16(1)));
   }
 };
 

@@ -125,7 +125,10 @@ struct Ymm {
     __builtin_memcpy(&bytes, p, 4);
     return _mm256_set1_epi32(bytes);
   }
-  static integers add(integers a, integers b) { return _mm256_add_epi32(a, b); }
+  /// In place: GCC would add into another register and copy it back.
+  INTATTN_INLINE static void accumulate(integers& sum, integers x) {
+    asm volatile("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x));
+  }
   static integers multiply_words(integers a, integers b) { return _mm256_madd_epi16(a, b); }
   /// Keeps GCC to the order that is written: it would load all factors first and spill the sums.
   INTATTN_INLINE static void pin(integers& x) { asm volatile("" : "+x"(x)); }

@@ -9,8 +9,9 @@ namespace intattn {
 namespace {
 
 struct Vnni {
-  INTATTN_INLINE static __m512i add(__m512i sum, __m512i factor, __m512i line) {
-    return _mm512_dpbusd_epi32(sum, factor, line);
+  INTATTN_INLINE static void accumulate(__m512i& sum, __m512i factor, __m512i line) {
+    sum = _mm512_dpbusd_epi32(sum, factor, line);
+    Zmm::pin(sum);
   }
 };
 

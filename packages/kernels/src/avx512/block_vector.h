@@ -111,7 +111,10 @@ struct Zmm {
     __builtin_memcpy(&bytes, p, 4);
     return _mm512_set1_epi32(bytes);
   }
-  static integers add(integers a, integers b) { return _mm512_add_epi32(a, b); }
+  INTATTN_INLINE static void accumulate(integers& sum, integers x) {
+    sum = _mm512_add_epi32(sum, x);
+    pin(sum);
+  }
   static integers multiply_words(integers a, integers b) { return _mm512_madd_epi16(a, b); }
   /// Keeps GCC to the order that is written, and from loading what it has in a register.
   INTATTN_INLINE static void pin([[maybe_unused]] integers& x) {

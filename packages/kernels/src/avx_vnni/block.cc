@@ -9,15 +9,16 @@ namespace intattn {
 namespace {
 
 struct Vnni {
-  INTATTN_INLINE static __m256i add(__m256i sum, __m256i factor, __m256i line) {
+  INTATTN_INLINE static void accumulate(__m256i& sum, __m256i factor, __m256i line) {
 #if INTATTN_STAND_IN
     // Even and odd bytes as words: what the instruction adds up, on every CPU with AVX2.
     const __m256i low = _mm256_madd_epi16(_mm256_and_si256(factor, _mm256_set1_epi16(255)),
                                           _mm256_srai_epi16(_mm256_slli_epi16(line, 8), 8));
     const __m256i high = _mm256_madd_epi16(_mm256_srli_epi16(factor, 8), _mm256_srai_epi16(line, 8));
-    return _mm256_add_epi32(sum, _mm256_add_epi32(low, high));
+    Ymm::accumulate(sum, _mm256_add_epi32(low, high));
 #else
-    return _mm256_dpbusd_avx_epi32(sum, factor, line);
+    sum = _mm256_dpbusd_avx_epi32(sum, factor, line);
+    Ymm::pin(sum);
 #endif
   }
 };

@@ -57,9 +57,9 @@ template <class V> struct WordProducts {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(packed), _mm256_cvtepi8_epi16(pairs[i]));
   }
 
-  INTATTN_INLINE static typename V::integers multiply(typename V::integers sum, typename V::integers factor,
-                                                      typename V::integers line) {
-    return V::add(sum, V::multiply_words(factor, line));
+  INTATTN_INLINE static void accumulate(typename V::integers& sum, typename V::integers factor,
+                                        typename V::integers line) {
+    V::accumulate(sum, V::multiply_words(factor, line));
   }
 
   using Words = typename V::words;
@@ -76,7 +76,7 @@ template <class V> struct WordProducts {
 };
 
 /// 8-bit operands: unsigned queries q + 128 with signed keys, unsigned planes with signed values. `Dot` adds four
-/// products to each lane.
+/// products to each lane, in the order that is written.
 template <class V, class Dot> struct ByteProducts {
   static constexpr std::size_t depth = 4;
   static constexpr std::size_t element = 1;
@@ -121,9 +121,9 @@ template <class V, class Dot> struct ByteProducts {
     packed += 4 * columns;
   }
 
-  INTATTN_INLINE static typename V::integers multiply(typename V::integers sum, typename V::integers factor,
-                                                      typename V::integers line) {
-    return Dot::add(sum, factor, line);
+  INTATTN_INLINE static void accumulate(typename V::integers& sum, typename V::integers factor,
+                                        typename V::integers line) {
+    Dot::accumulate(sum, factor, line);
   }
 
   using Words = typename V::words;
@@ -179,10 +179,7 @@ template <class V, class P> struct Products {
       unroll<R>([&](auto r) INTATTN_INLINE {
         integers factor = V::broadcast4(a + std::size_t(r) * a_stride);
         V::pin(factor);
-        unroll<C>([&](auto c) INTATTN_INLINE {
-          sum[r * C + c] = P::multiply(sum[r * C + c], factor, vectors[c]);
-          V::pin(sum[r * C + c]);
-        });
+        unroll<C>([&](auto c) INTATTN_INLINE { P::accumulate(sum[r * C + c], factor, vectors[c]); });
       });
     }
   }
