@@ -12,7 +12,7 @@ import {
 import { floats } from './support/agreement.js'
 import { expectIdentical } from './support/compare.js'
 import { type Choice, describeEachBlockChoice } from './support/engines.js'
-import { Random } from './support/random.js'
+import { Random, shareOf } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
 /** Arithmetics that take every mask, and those that take no addends. */
@@ -109,7 +109,7 @@ describeEachBlockChoice('what is the same by another mask', (choice) => {
   const property = (runs: number, check: (drawn: Drawn, shape: Shape) => void) =>
     fc.assert(
       fc.property(shapes, (shape) => check(draw(shape), shape)),
-      { numRuns: runs },
+      { numRuns: shareOf(runs) },
     )
 
   describe.each(had(byItem))('%o', (arithmetic) => {

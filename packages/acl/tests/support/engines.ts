@@ -7,6 +7,7 @@ import {
   type Pipeline,
   type Preset,
 } from '../../src/index.js'
+import { isEmulated } from './emulation.js'
 import { availableIsas, describeEachIsa } from './instruction-sets.js'
 
 /** What chooses an engine, as options of an `Attention`. */
@@ -50,8 +51,10 @@ export function describeEachChoice(title: string, suite: (choice: Choice) => voi
   else skipAcl(title)
 }
 
-/** Engines that compute version 2 of the numeric specification. */
-export const blockChoices: readonly Choice[] = [{ engine: 'reference' }, ...availableIsas.map((isa) => ({ isa }))]
+/** Engines that compute version 2 of the numeric specification; where the machine is emulated, those that are for it. */
+export const blockChoices: readonly Choice[] = isEmulated
+  ? availableIsas.filter((isa) => isa !== 'scalar').map((isa) => ({ isa }))
+  : [{ engine: 'reference' }, ...availableIsas.map((isa) => ({ isa }))]
 
 /** The suite once per engine that has version 2. */
 export function describeEachBlockChoice(title: string, suite: (choice: Choice) => void): void {
