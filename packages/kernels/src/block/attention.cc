@@ -7,7 +7,6 @@
 #include <new>
 #include <vector>
 
-#include "block/attention_with.h"
 #include "block/float_environment.h"
 #include "block/query_block.h"
 #include "driver/run_status.h"
