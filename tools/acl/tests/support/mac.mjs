@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { $ } from 'zx/core'
-import { checkout, programs, tag, temporary, upstream, write } from './checkout.mjs'
+import { checkout, locked, programs, temporary, upstream, write } from './checkout.mjs'
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url))
 
@@ -55,9 +55,9 @@ exec node tools/acl/main.mjs build --target "\${task%-apple-*}" --cpu "apple-\${
  * A checkout of this repository on a Mac, with stand-ins for its programs; it is reached by a link, as what is in /tmp is on macOS.
  * @param {string[]} [without] of these
  */
-export function mac(without = []) {
+export async function mac(without = []) {
   const source = upstream()
-  const repository = checkout({ commit: tag(source) })
+  const repository = checkout(await locked(source))
   for (const name of ['acl', 'native', 'qemu'])
     cpSync(path.join(root, 'tools', name), path.join(repository.root, 'tools', name), {
       recursive: true,
