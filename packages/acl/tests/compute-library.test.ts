@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +14,7 @@ import { expectAgreement, floats, forSeeds, referenceRun, runOnce } from './supp
 import { expectIdentical, relativeL2 } from './support/compare.js'
 import { errorOf, expectTyped } from './support/errors.js'
 import { randomProblem } from './support/problems.js'
+import { program } from './support/project.js'
 import { Random, seedOf } from './support/random.js'
 import { tensor } from './support/tensors.js'
 
@@ -22,9 +24,12 @@ const options = { heads: 1, headDim: 8 }
 describe('what engine acl needs is checked before its binary is loaded', () => {
   const root = mkdtempSync(join(tmpdir(), 'intattn-acl-'))
   afterAll(() => rmSync(root, { recursive: true }))
+  const binary = program("process.emitWarning('loaded')", 'linux-arm64')
   const addon = {
     engine: 'acl',
     file: 'intattn_acl.node',
+    size: binary.length,
+    sha256: createHash('sha256').update(binary).digest('hex'),
     cpu: 'armv8.6-a',
     computeLibrary: '24.11',
     compiler: 'clang 19.1.7',
@@ -38,7 +43,7 @@ describe('what engine acl needs is checked before its binary is loaded', () => {
   function built(manifest: unknown): string {
     const folder = join(root, `${folders++}`)
     mkdirSync(folder)
-    writeFileSync(join(folder, 'intattn_acl.node'), "process.emitWarning('loaded')")
+    writeFileSync(join(folder, 'intattn_acl.node'), binary)
     if (manifest !== undefined) {
       writeFileSync(join(folder, 'addons.json'), typeof manifest === 'string' ? manifest : JSON.stringify(manifest))
     }
@@ -97,7 +102,8 @@ describe('what engine acl needs is checked before its binary is loaded', () => {
   })
 
   test('built without ComputeLibrary', async () => {
-    const native = { engine: 'native', file: 'intattn.node', requiredFeatures: [] }
+    const { size, sha256 } = addon
+    const native = { engine: 'native', file: 'intattn.node', size, sha256, requiredFeatures: [] }
     const { tried, remedies } = await refusal({ folder: built({ ...facts, addons: [native] }) })
     expect(tried[0]!.reason).toBe("no addon of engine 'acl'")
     expect(remedies[0]).toMatch(/^build it with .*nx run acl:build/)
