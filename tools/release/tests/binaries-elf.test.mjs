@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { readElf } from '../binaries/elf.mjs'
-import { expectBounds, expectRobust, expectWhole } from './support/binaries-damage.mjs'
+import { expectBounds, expectFewReads, expectRobust, expectWhole } from './support/binaries-damage.mjs'
 import { doctored, little } from './support/binaries-layout.mjs'
 import { elfFile, machines } from './support/elf-file.mjs'
 import { machOFile } from './support/mach-o-file.mjs'
@@ -346,7 +346,7 @@ describe('a damaged shared object', { timeout: 60_000 }, () => {
     )
   })
 
-  it('is refused, not read for minutes, where tables share their records', () => {
+  it('is refused without reading it over and over where tables share their records', () => {
     const libraries = 20_000
     const versions = 65_535
     const record = (i) =>
@@ -360,8 +360,7 @@ describe('a damaged shared object', { timeout: 60_000 }, () => {
     ])
     const large = elfFile({ code: code.toString('latin1') })
     const counted = { content: withEntry(large, 0x6fffffff, libraries), at: large.at }
-    const start = performance.now()
-    expect(() => read(withEntry(counted, 0x6ffffffe, large.at.code))).toThrow('records side by side')
-    expect(performance.now() - start).toBeLessThan(30_000)
+    const shared = withEntry(counted, 0x6ffffffe, large.at.code)
+    expectFewReads(shared, 2, () => expect(() => read(shared)).toThrow('records side by side'))
   })
 })

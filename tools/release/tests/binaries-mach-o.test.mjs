@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { readMachO } from '../binaries/mach-o.mjs'
-import { expectBounds, expectRobust, expectWhole } from './support/binaries-damage.mjs'
+import { expectBounds, expectFewReads, expectRobust, expectWhole } from './support/binaries-damage.mjs'
 import { big, doctored, little } from './support/binaries-layout.mjs'
 import { elfFile } from './support/elf-file.mjs'
 import { arm64, commandTypes, from, machOFile, signatureOf, system } from './support/mach-o-file.mjs'
@@ -417,12 +417,11 @@ describe('a damaged dynamic library', { timeout: 60_000 }, () => {
     for (const file of [content, chained.content]) expectRobust(readMachO, file, meaningful(file), 1500)
   })
 
-  it('is read in no time where one long name is bound again and again', () => {
+  it('is read once where one long name is bound again and again', () => {
     const name = Buffer.from(`${'x'.repeat(2000)}\0`)
     const opcodes = Buffer.concat([Buffer.from([0x11, 0x40]), name, Buffer.alloc(3_000_000, Buffer.from([0x11, 0x90]))])
-    const start = performance.now()
-    expect(facts({ opcodes, undefinedSymbols: [] }).imports).toHaveLength(1)
-    expect(performance.now() - start).toBeLessThan(30_000)
+    const { content } = machOFile({ opcodes, undefinedSymbols: [] })
+    expect(expectFewReads(content, 2, () => read(content)).imports).toHaveLength(1)
   })
 })
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { Problem } from '../../../acl/problem.mjs'
+import { Bytes } from '../../binaries/bytes.mjs'
 import { doctored } from './binaries-layout.mjs'
 
 /** The Problem that a reader has with a file, if it has one. Anything else that it throws is a failure. */
@@ -40,4 +41,28 @@ export function expectRobust(read, content, parts = [[0, content.length]], runs 
     }),
     { numRuns: runs },
   )
+}
+
+/**
+ * Reads, and counts what is read: at most so many times the bytes of the file, however it repeats or shares what is in it. The reader is
+ * stopped at that.
+ */
+export function expectFewReads(content, most, run) {
+  const own = Object.getOwnPropertyDescriptors(Bytes.prototype)
+  let left = most * content.length
+  const counted = (name, sizeOf) => {
+    Bytes.prototype[name] = function (at) {
+      const value = own[name].value.call(this, at)
+      left -= sizeOf(value)
+      if (left < 0) throw new Error(`more was read than ${most} times the file`)
+      return value
+    }
+  }
+  for (const [name, size] of Object.entries({ u8: 1, u16: 2, u32: 4, u32be: 4 })) counted(name, () => size)
+  counted('text', ({ length }) => length)
+  try {
+    return run()
+  } finally {
+    Object.defineProperties(Bytes.prototype, own)
+  }
 }
