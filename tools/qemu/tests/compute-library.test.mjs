@@ -10,7 +10,7 @@ describe.skipIf(!prefix)('executed instructions beside ComputeLibrary, L = 1024,
   beforeAll(async () => {
     built = await buildAll(inject('built').toolchain, prefix)
     fused = await count({ engine: 'native', isa: 'neon-i8mm', pipeline: 'int', preset: 'paper' })
-  }, 600_000)
+  }, 1_800_000)
   const count = async (contender) => (await countRecorded(built, contender)).total
 
   it('fused int takes less than 1/4.9 of fp16', async () => {
