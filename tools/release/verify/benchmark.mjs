@@ -50,13 +50,13 @@ async function dependencies(tarballs, place) {
   const manifests = await Promise.all(tarballs.map(readPackage))
   const manifest = manifests.find(({ name }) => name === benchPackage)
   const folder = path.resolve('packages/bench')
-  const stub = path.join(place, peer)
-  await fs.outputJson(path.join(stub, 'package.json'), {
+  const placeholder = path.join(place, peer)
+  await fs.outputJson(path.join(placeholder, 'package.json'), {
     name: peer,
     version: manifest.peerDependencies[peer].replace('^', ''),
   })
   const all = await installedDependencies({ dependencies: manifest.dependencies }, folder)
-  return [...all, stub]
+  return [...all, placeholder]
 }
 
 /** The command that npm linked. */
