@@ -1,12 +1,12 @@
-import { canShrink, fixedView } from './buffers.js'
-import { failWith, type Snapshot } from './checks.js'
-import { createSession } from './create-session.js'
+import { canShrink, fixedView } from './checks/buffers.js'
+import { failWith, type Snapshot } from './checks/checks.js'
+import { requireUnchanged } from './checks/tensors.js'
 import { chooseEngine, chosenEngineName } from './engines.js'
-import { type ResolvedOptions, readOptions, resolveOptions } from './options.js'
-import { arraysOf, checkProblem, type Problem, withCopies } from './problem.js'
-import type { Session } from './session.js'
-import { requireSupported } from './supported.js'
-import { requireUnchanged } from './tensors.js'
+import { type ResolvedOptions, readOptions, resolveOptions } from './options/options.js'
+import { requireSupported } from './options/supported.js'
+import { createSession } from './sessions/create-session.js'
+import { arraysOf, checkProblem, type Problem, withCopies } from './sessions/problem.js'
+import type { Session } from './sessions/session.js'
 import type {
   AttentionInputs,
   AttentionOptions,

@@ -1,8 +1,8 @@
 import type { Addon } from './addons/interface.js'
 import { detectedFeatures, findAddon, loadedAddon } from './addons/load.js'
 import { surroundings } from './addons/surroundings.js'
-import { fail, failWith, oneOf } from './checks.js'
-import { firstLine } from './describe.js'
+import { fail, failWith, oneOf } from './checks/checks.js'
+import { firstLine } from './checks/describe.js'
 import {
   type EngineInfo,
   type EngineName,

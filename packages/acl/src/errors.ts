@@ -1,4 +1,4 @@
-import { oneLine } from './describe.js'
+import { oneLine } from './checks/describe.js'
 import type { EngineName } from './types.js'
 
 /**

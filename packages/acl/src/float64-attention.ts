@@ -1,12 +1,12 @@
-import { type Addends, resolveAddends } from './addends.js'
-import { failWith, record } from './checks.js'
-import { resolveScale, resolveVisibility, type VisibilityOptions, visibilityNames } from './common-options.js'
-import { checkMasks, maskNames } from './masks.js'
-import { requireFinite } from './non-finite.js'
+import { failWith, record } from './checks/checks.js'
+import { checkMasks, maskNames } from './checks/masks.js'
+import { requireFinite } from './checks/non-finite.js'
+import { allocate, checkTensor, requireDims, requireUnchanged } from './checks/tensors.js'
+import { type Addends, resolveAddends } from './options/addends.js'
+import { resolveScale, resolveVisibility, type VisibilityOptions, visibilityNames } from './options/common-options.js'
 import { logitAddend, requireBias } from './reference/addends.js'
 import { toFloat32 } from './reference/float-tensors.js'
 import { rows } from './reference/visibility.js'
-import { allocate, checkTensor, requireDims, requireUnchanged } from './tensors.js'
 import type { AttentionInputs, AttentionOptions } from './types.js'
 
 type Inputs = Pick<AttentionInputs, 'query' | 'key' | 'value' | 'keyLengths' | 'queryStart' | 'mask' | 'bias'>

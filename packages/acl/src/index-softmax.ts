@@ -1,8 +1,10 @@
 import { callAddon } from './addons/call.js'
 import { normalizationCode, tableCode } from './addons/interface.js'
-import { arrayName } from './buffers.js'
-import { integer, oneOf, real, record } from './checks.js'
+import { arrayName } from './checks/buffers.js'
+import { integer, oneOf, real, record } from './checks/checks.js'
+import { allocate, checkArray } from './checks/tensors.js'
 import { chooseStepEngine } from './engines.js'
+import { maxRowLength, type ResolvedTable, resolveTable, tableOptionNames } from './options/table.js'
 import {
   type IndexParameters,
   type IndexSoftmaxOutputs,
@@ -11,8 +13,6 @@ import {
   weightTable as tableOf,
   type WeightTable,
 } from './reference/index-softmax.js'
-import { maxRowLength, type ResolvedTable, resolveTable, tableOptionNames } from './table.js'
-import { allocate, checkArray } from './tensors.js'
 import type { InstructionSet, Normalization, StepEngineName, TableOptions } from './types.js'
 
 const scaleRange = [1e-200, 1e200] as const

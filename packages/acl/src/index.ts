@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export { Attention } from './attention.js'
+export type { Dims, Scope } from './checks/scopes.js'
 export type { AddonReport, DefaultReport, DoctorReport, PlaceReport, ProbeVerdict } from './doctor/report.js'
 export { engines } from './engines.js'
 export { type ErrorCode, type ErrorDetails, IntAttnError, LoaderError, type LoaderErrorDetails } from './errors.js'
@@ -17,10 +18,9 @@ export {
   indexSoftmax,
   weightTable,
 } from './index-softmax.js'
-export type { ResolvedOptions } from './options.js'
-export { defaultPreset } from './presets.js'
+export type { ResolvedOptions } from './options/options.js'
+export { defaultPreset } from './options/presets.js'
 export { type QuantizeOptions, type QuantizeResult, quantize } from './quantize.js'
 export type { IndexParameters, WeightTable } from './reference/index-softmax.js'
 export { type AvailableResources, availableResources } from './resources/resources.js'
-export type { Dims, Scope } from './scopes.js'
 export * from './types.js'

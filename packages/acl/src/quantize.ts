@@ -1,13 +1,13 @@
 import { callAddon } from './addons/call.js'
 import { scopeCode } from './addons/interface.js'
-import { boolean, integer, oneOf, record } from './checks.js'
-import { maxHeadDim } from './common-options.js'
+import { boolean, integer, oneOf, record } from './checks/checks.js'
+import { requireFinite, tooWide } from './checks/non-finite.js'
+import { type Scope, scaleCount } from './checks/scopes.js'
+import { allocate, checkTensor } from './checks/tensors.js'
 import { chooseStepEngine } from './engines.js'
-import { requireFinite, tooWide } from './non-finite.js'
+import { maxHeadDim } from './options/common-options.js'
 import { toFloat32 } from './reference/float-tensors.js'
 import { quantizeReference } from './reference/quantize.js'
-import { type Scope, scaleCount } from './scopes.js'
-import { allocate, checkTensor } from './tensors.js'
 import type { InstructionSet, StepEngineName, Tensor } from './types.js'
 
 /** What {@link quantize} takes. */

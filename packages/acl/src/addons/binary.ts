@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
-import { firstLine } from '../describe.js'
+import { firstLine } from '../checks/describe.js'
 import type { Refusal } from './examine.js'
 import type { AddonEntry } from './manifest.js'
 import { isDenied } from './obstacles.js'

@@ -1,4 +1,4 @@
-import { firstLine } from '../describe.js'
+import { firstLine } from '../checks/describe.js'
 import { type ErrorCode, IntAttnError } from '../errors.js'
 
 /**

@@ -1,6 +1,6 @@
-import type { NumericArray } from '../buffers.js'
-import type { Scope } from '../scopes.js'
-import type { ResolvedTable } from '../table.js'
+import type { NumericArray } from '../checks/buffers.js'
+import type { Scope } from '../checks/scopes.js'
+import type { ResolvedTable } from '../options/table.js'
 import type { Intermediates, Normalization } from '../types.js'
 
 /** Counts changes of this interface, so that an addon built before one is not mistaken for its successor; `addon.cc` has the same. */

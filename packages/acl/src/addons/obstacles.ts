@@ -1,5 +1,5 @@
 import { accessSync, constants } from 'node:fs'
-import { firstLine } from '../describe.js'
+import { firstLine } from '../checks/describe.js'
 import type { Refusal } from './examine.js'
 
 /** Whether it was the permissions of a file, or those of Node.js's permission model, that were in the way. */

@@ -1,9 +1,9 @@
 import { accessSync, constants } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, join, resolve } from 'node:path'
-import { firstLine } from '../describe.js'
-import { packageName } from '../installation.js'
+import { firstLine } from '../checks/describe.js'
 import type { AddonPlace } from '../types.js'
+import { packageName } from './installation.js'
 import { isDenied } from './obstacles.js'
 
 export interface Place {

@@ -1,6 +1,6 @@
 import { dirname, isAbsolute } from 'node:path'
-import { packageName } from '../installation.js'
 import type { Refused } from './attempts.js'
+import { packageName } from './installation.js'
 import type { AddonEngine } from './manifest.js'
 import { platformPackage, publishedPlatforms } from './places.js'
 import type { Surroundings } from './surroundings.js'

@@ -1,4 +1,4 @@
-import { installation, packageName } from '../installation.js'
+import { installation, packageName } from './installation.js'
 import { type Place, placesOf } from './places.js'
 import { detectSystem, type System } from './system.js'
 

@@ -4,7 +4,7 @@
  */
 import type { Addon } from '../addons/interface.js'
 import { loadedAddon, requireAddon } from '../addons/load.js'
-import { firstLine } from '../describe.js'
+import { firstLine } from '../checks/describe.js'
 import { chooseEngine, type Engine } from '../engines.js'
 import { IntAttnError, inWords, LoaderError } from '../errors.js'
 import type { InstructionSet } from '../types.js'

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util'
-import { firstLine, oneLine } from '../describe.js'
-import { installation } from '../installation.js'
+import { installation } from '../addons/installation.js'
+import { firstLine, oneLine } from '../checks/describe.js'
 import { diagnose } from './diagnose.js'
 import { guardOutputStreams } from './output-streams.js'
 import { jsonOf, textOf } from './text.js'

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { isDenied } from '../addons/obstacles.js'
-import { firstLine } from '../describe.js'
+import { firstLine } from '../checks/describe.js'
 import type { Message, Outcome } from './messages.js'
 import type { ProbeVerdict } from './report.js'
 

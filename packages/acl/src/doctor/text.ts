@@ -1,4 +1,4 @@
-import { oneLine } from '../describe.js'
+import { oneLine } from '../checks/describe.js'
 import type { AddonReport, DefaultReport, DoctorReport, PlaceReport } from './report.js'
 
 const width = 96

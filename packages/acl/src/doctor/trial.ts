@@ -1,9 +1,9 @@
-import { createSession } from '../create-session.js'
 import type { Engine } from '../engines.js'
-import { type ResolvedOptions, readOptions, resolveOptions } from '../options.js'
-import { checkProblem, type Problem } from '../problem.js'
+import { type ResolvedOptions, readOptions, resolveOptions } from '../options/options.js'
 import { ReferenceSession } from '../reference/session.js'
-import type { Session } from '../session.js'
+import { createSession } from '../sessions/create-session.js'
+import { checkProblem, type Problem } from '../sessions/problem.js'
+import type { Session } from '../sessions/session.js'
 import type { Tensor } from '../types.js'
 
 const asked = readOptions({ heads: 2, kvHeads: 1, headDim: 72, causal: true, threads: 2 })

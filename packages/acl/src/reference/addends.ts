@@ -1,8 +1,8 @@
-import type { Addends } from '../addends.js'
-import { failWith } from '../checks.js'
+import { failWith } from '../checks/checks.js'
+import type { Dims } from '../checks/scopes.js'
 import { float16Value } from '../float16.js'
-import type { Problem } from '../problem.js'
-import type { Dims } from '../scopes.js'
+import type { Addends } from '../options/addends.js'
+import type { Problem } from '../sessions/problem.js'
 import type { Row } from './visibility.js'
 
 /** One key's part of something that is broadcast over batch items, heads and rows. */

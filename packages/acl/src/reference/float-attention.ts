@@ -1,6 +1,6 @@
 import { roundToFloat16 } from '../float16.js'
-import type { ResolvedOptions } from '../options.js'
-import type { Problem } from '../problem.js'
+import type { ResolvedOptions } from '../options/options.js'
+import type { Problem } from '../sessions/problem.js'
 import { logitAddend } from './addends.js'
 import { toFloat32 } from './float-tensors.js'
 import { rows } from './visibility.js'

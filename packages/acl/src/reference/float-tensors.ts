@@ -1,5 +1,5 @@
+import type { CheckedTensor } from '../checks/tensors.js'
 import { float16Bits, float16Value } from '../float16.js'
-import type { CheckedTensor } from '../tensors.js'
 
 /** The values of a float32 or float16 tensor; float32 data comes back as it is. */
 export function toFloat32({ data }: CheckedTensor): Float32Array {

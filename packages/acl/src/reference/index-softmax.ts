@@ -1,4 +1,4 @@
-import type { ResolvedTable } from '../table.js'
+import type { ResolvedTable } from '../options/table.js'
 import type { Normalization } from '../types.js'
 
 /** The integers that turn a distance from the row maximum into a table index; section 3 of the numeric specification. */

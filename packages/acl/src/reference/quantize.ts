@@ -1,6 +1,6 @@
+import { tooWide } from '../checks/non-finite.js'
+import { type Dims, type Scope, scaleCount, scaleIndex } from '../checks/scopes.js'
 import { roundTiesToEven } from '../float16.js'
-import { tooWide } from '../non-finite.js'
-import { type Dims, type Scope, scaleCount, scaleIndex } from '../scopes.js'
 
 export interface Quantized {
   quantized: Int8Array

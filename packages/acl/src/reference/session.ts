@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
-import type { ResolvedOptions } from '../options.js'
-import type { Problem } from '../problem.js'
-import type { Session } from '../session.js'
+import type { ResolvedOptions } from '../options/options.js'
+import type { Problem } from '../sessions/problem.js'
+import type { Session } from '../sessions/session.js'
 import type { StageTimes } from '../types.js'
 import { referenceAttention } from './attention.js'
 

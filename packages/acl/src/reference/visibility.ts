@@ -1,5 +1,5 @@
-import type { CommonOptions } from '../common-options.js'
-import type { Problem } from '../problem.js'
+import type { CommonOptions } from '../options/common-options.js'
+import type { Problem } from '../sessions/problem.js'
 import { type Broadcast, biasOf, broadcastIndex, hides } from './addends.js'
 
 /** One query row and the keys it sees, by the rules of the numeric specification for all pipelines. */

@@ -1,5 +1,5 @@
 import { roundTiesToEven } from '../../float16.js'
-import { blockLength } from '../../intermediates.js'
+import { blockLength } from '../../sessions/intermediates.js'
 import type { IntegerScale } from './quantize-row.js'
 
 /** One row of scores in 1/1024 octave. */

@@ -1,5 +1,5 @@
-import { failWith } from '../../checks.js'
-import { reject } from '../../non-finite.js'
+import { failWith } from '../../checks/checks.js'
+import { reject } from '../../checks/non-finite.js'
 import { toFloat32 } from '../float-tensors.js'
 import type { Operand } from './operands.js'
 import { isScale } from './quantize-row.js'

@@ -1,8 +1,8 @@
+import type { Engine } from '../engines.js'
+import { isBlock, type ResolvedOptions } from '../options/options.js'
+import { ReferenceSession } from '../reference/session.js'
 import { BlockSession } from './block-session.js'
-import type { Engine } from './engines.js'
 import { NativeSession } from './native-session.js'
-import { isBlock, type ResolvedOptions } from './options.js'
-import { ReferenceSession } from './reference/session.js'
 import type { Session } from './session.js'
 
 /** An engine at work on what the options ask for. */

@@ -1,8 +1,8 @@
-import type { BlockOptions } from './block-options.js'
-import type { QuantizedOptions } from './index-options.js'
-import { scaleCount } from './scopes.js'
-import { allocate, type CheckedTensor } from './tensors.js'
-import type { BlockIntermediates, IndexIntermediates, Pipeline } from './types.js'
+import { scaleCount } from '../checks/scopes.js'
+import { allocate, type CheckedTensor } from '../checks/tensors.js'
+import type { BlockOptions } from '../options/block-options.js'
+import type { QuantizedOptions } from '../options/index-options.js'
+import type { BlockIntermediates, IndexIntermediates, Pipeline } from '../types.js'
 
 /** Keys that share an exponent in version 2. */
 export const blockLength = 64

@@ -15,7 +15,7 @@ export interface Installation {
 /** Undefined where the code does not lie below its own package.json, as when a bundler moved it. */
 export function installation(): Installation | undefined {
   try {
-    const folder = fileURLToPath(new URL('..', import.meta.url))
+    const folder = fileURLToPath(new URL('../..', import.meta.url))
     const { name, version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
     if (name !== packageName || typeof version !== 'string') return undefined
     return { folder, version, isCheckout: existsSync(join(folder, 'src')) }

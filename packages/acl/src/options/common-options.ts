@@ -1,6 +1,6 @@
+import { boolean, fail, failWith, integer, real, type Snapshot } from '../checks/checks.js'
+import { availableResources } from '../resources/resources.js'
 import { type Addends, resolveAddends } from './addends.js'
-import { boolean, fail, failWith, integer, real, type Snapshot } from './checks.js'
-import { availableResources } from './resources/resources.js'
 
 /** Greatest number of values per head. */
 export const maxHeadDim = 1024

@@ -1,5 +1,5 @@
-import { fail, integer, oneOf, real, type Snapshot } from './checks.js'
-import type { Table } from './types.js'
+import { fail, integer, oneOf, real, type Snapshot } from '../checks/checks.js'
+import type { Table } from '../types.js'
 
 /** An exponential table with every parameter settled; `TableOptions` says what they mean. */
 export type ResolvedTable =

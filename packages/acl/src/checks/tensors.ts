@@ -1,9 +1,9 @@
+import { IntAttnError } from '../errors.js'
+import type { ElementType } from '../types.js'
 import { arrayLength, arrayName, fixedView, isDetached, type NumericArray } from './buffers.js'
 import { anyObject, fail, failWith, integer, isArray, oneOf, read, snapshot } from './checks.js'
 import { describe } from './describe.js'
-import { IntAttnError } from './errors.js'
 import { type Dims, type Scope, scaleCount } from './scopes.js'
-import type { ElementType } from './types.js'
 
 /** A tensor after the border: read once, checked, its data a plain view of fixed length. */
 export interface CheckedTensor {

@@ -1,4 +1,4 @@
-import { callAddon } from './addons/call.js'
+import { callAddon } from '../addons/call.js'
 import {
   type Addon,
   type NativeAttention,
@@ -7,21 +7,21 @@ import {
   type NativeBlockOptions,
   type Outcome,
   status,
-} from './addons/interface.js'
-import type { BlockOptions } from './block-options.js'
-import { failWith } from './checks.js'
-import { firstLine } from './describe.js'
-import { float16Value } from './float16.js'
+} from '../addons/interface.js'
+import { failWith } from '../checks/checks.js'
+import { firstLine } from '../checks/describe.js'
+import { allAtOnce, oneByOne, outputOverflows, type Steps } from '../checks/non-finite.js'
+import type { CheckedTensor } from '../checks/tensors.js'
+import { float16Value } from '../float16.js'
+import type { BlockOptions } from '../options/block-options.js'
+import { requireBias } from '../reference/addends.js'
+import { blockAttention } from '../reference/version-2/attention.js'
+import { explainUnusable } from '../reference/version-2/explain.js'
+import type { BlockIntermediates, InstructionSet, StageTimes } from '../types.js'
 import { absent, allocateBlockIntermediates } from './intermediates.js'
 import { stages } from './native-session.js'
-import { allAtOnce, oneByOne, outputOverflows, type Steps } from './non-finite.js'
 import { overlapping, type Problem } from './problem.js'
-import { requireBias } from './reference/addends.js'
-import { blockAttention } from './reference/version-2/attention.js'
-import { explainUnusable } from './reference/version-2/explain.js'
 import type { Session } from './session.js'
-import type { CheckedTensor } from './tensors.js'
-import type { BlockIntermediates, InstructionSet, StageTimes } from './types.js'
 
 /** Version 2 of the numerics on the native engine. */
 export class BlockSession implements Session {

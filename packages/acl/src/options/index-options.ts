@@ -1,9 +1,9 @@
+import { oneOf, record, type Snapshot } from '../checks/checks.js'
+import type { Normalization, Quantization } from '../types.js'
 import { noAddend } from './addends.js'
-import { oneOf, record, type Snapshot } from './checks.js'
 import { type CommonOptions, resolveMean } from './common-options.js'
 import type { IndexPreset } from './presets.js'
 import { type ResolvedTable, resolveTable, tableOptionNames } from './table.js'
-import type { Normalization, Quantization } from './types.js'
 
 /** What the int8 GEMMs of version 1 need: pipeline `int8`. */
 export interface QuantizedOptions extends CommonOptions {

@@ -1,5 +1,5 @@
+import type { StageTimes } from '../types.js'
 import type { Problem } from './problem.js'
-import type { StageTimes } from './types.js'
 
 /** An engine at work for one `Attention`; one run at a time. */
 export interface Session {

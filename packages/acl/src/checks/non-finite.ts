@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises'
+import { float16Overflow, float16Value } from '../float16.js'
+import type { ElementType, Pipeline } from '../types.js'
 import { failWith } from './checks.js'
-import { float16Overflow, float16Value } from './float16.js'
 import type { CheckedTensor } from './tensors.js'
-import type { ElementType, Pipeline } from './types.js'
 
 /** Work in steps: between two of them, other work may have its turn. */
 export type Steps<T> = Generator<void, T>

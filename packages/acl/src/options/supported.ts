@@ -1,7 +1,7 @@
-import { failWith } from './checks.js'
+import { failWith } from '../checks/checks.js'
+import type { Problem } from '../sessions/problem.js'
+import type { EngineName } from '../types.js'
 import type { ResolvedOptions } from './options.js'
-import type { Problem } from './problem.js'
-import type { EngineName } from './types.js'
 
 /** Throws `UNAVAILABLE` for what engines in C++ do not compute yet: masks with arithmetics other than version 2. */
 export function requireSupported(engine: EngineName, options: ResolvedOptions, problem?: Problem): void {

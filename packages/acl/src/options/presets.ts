@@ -1,5 +1,5 @@
-import { fail, oneOf } from './checks.js'
-import { blockPresets, type EngineName, indexPresets, type Pipeline, type Preset } from './types.js'
+import { fail, oneOf } from '../checks/checks.js'
+import { blockPresets, type EngineName, indexPresets, type Pipeline, type Preset } from '../types.js'
 
 /** What pipeline `int` computes where no preset is asked for; engine `acl`, which has version 1 alone, computes `precise-1`. */
 export const defaultPreset: Preset = 'precise'

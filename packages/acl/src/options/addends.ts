@@ -1,5 +1,5 @@
-import { fail } from './checks.js'
-import { checkList } from './tensors.js'
+import { fail } from '../checks/checks.js'
+import { checkList } from '../checks/tensors.js'
 
 /** What is added to the logits of a head, whatever the run. */
 export interface Addends {

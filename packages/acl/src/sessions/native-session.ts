@@ -1,4 +1,4 @@
-import { callAddon } from './addons/call.js'
+import { callAddon } from '../addons/call.js'
 import {
   type NativeAttention,
   type NativeOptions,
@@ -8,17 +8,25 @@ import {
   scopeCode,
   status,
   tableCode,
-} from './addons/interface.js'
-import { failWith } from './checks.js'
-import { firstLine } from './describe.js'
-import type { Engine } from './engines.js'
-import { allAtOnce, finiteInSteps, firstBeyond, oneByOne, outputOverflows, type Steps, tooWide } from './non-finite.js'
-import { isIndex, isQuantized, type ResolvedOptions } from './options.js'
+} from '../addons/interface.js'
+import { failWith } from '../checks/checks.js'
+import { firstLine } from '../checks/describe.js'
+import {
+  allAtOnce,
+  finiteInSteps,
+  firstBeyond,
+  oneByOne,
+  outputOverflows,
+  type Steps,
+  tooWide,
+} from '../checks/non-finite.js'
+import type { CheckedTensor } from '../checks/tensors.js'
+import type { Engine } from '../engines.js'
+import { isIndex, isQuantized, type ResolvedOptions } from '../options/options.js'
+import { channelMeans } from '../reference/quantize.js'
+import { pipelines, type StageTimes } from '../types.js'
 import { overlapping, type Problem } from './problem.js'
-import { channelMeans } from './reference/quantize.js'
 import type { Session } from './session.js'
-import type { CheckedTensor } from './tensors.js'
-import { pipelines, type StageTimes } from './types.js'
 
 type AddonEngine = Exclude<Engine, { name: 'reference' }>
 

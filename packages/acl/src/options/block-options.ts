@@ -1,7 +1,7 @@
-import { boolean, fail, failWith, oneOf, real, type Snapshot } from './checks.js'
+import { boolean, fail, failWith, oneOf, real, type Snapshot } from '../checks/checks.js'
+import { checkList } from '../checks/tensors.js'
 import { type CommonOptions, resolveMean } from './common-options.js'
 import type { BlockPreset } from './presets.js'
-import { checkList } from './tensors.js'
 
 /** What pipeline `int` of version 2 needs. */
 export interface BlockOptions extends CommonOptions {

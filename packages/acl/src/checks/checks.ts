@@ -1,5 +1,5 @@
+import { type ErrorCode, IntAttnError } from '../errors.js'
 import { describe, describeName } from './describe.js'
-import { type ErrorCode, IntAttnError } from './errors.js'
 
 /** Throws an {@link IntAttnError}; `received` is described in a few words. */
 export function fail(code: ErrorCode, argument: string, expected: string, received: unknown): never {

@@ -1,5 +1,6 @@
+import { fail, oneOf, record, type Snapshot } from '../checks/checks.js'
+import { type EngineName, type Pipeline, type Preset, pipelines } from '../types.js'
 import { type BlockOptions, blockOptionNames, resolveBlockOptions } from './block-options.js'
-import { fail, oneOf, record, type Snapshot } from './checks.js'
 import { type CommonOptions, commonNames, resolveCommon } from './common-options.js'
 import {
   type IndexOptions,
@@ -10,7 +11,6 @@ import {
   softmaxOptionNames,
 } from './index-options.js'
 import { isIndexPreset, resolvePreset } from './presets.js'
-import { type EngineName, type Pipeline, type Preset, pipelines } from './types.js'
 
 /** Options with every default settled; those that the pipeline, or the version of its arithmetic, does not have are absent. */
 export interface ResolvedOptions
