@@ -1,6 +1,6 @@
 // The locked source: what vouches for it, and what a repository that was handed in can do about that.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { layoutOf } from '../layout.mjs'
@@ -149,7 +149,7 @@ function armed(source) {
     path.join(directory, 'included'),
     `[core]\n\tfsmonitor = ${program('fsmonitor')}\n[alias]\n\tapply = !${program('alias')}\n`,
   )
-  config(`includeIf.gitdir:${source}/.path`, path.join(directory, 'included'))
+  config(`includeIf.gitdir:${realpathSync(source)}/.path`, path.join(directory, 'included'))
   return { ran: () => readdirSync(marks).sort() }
 }
 
