@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
@@ -76,7 +76,7 @@ const unreadable = status === 0 ? '' : ': not run, root may write everywhere and
 test.skipIf(unreadable)(
   `a checkout that cannot be written is named, and how to run what is built${unreadable}`,
   async () => {
-    const checkout = temporary()
+    const checkout = realpathSync(temporary()) // a process knows where it is by the real path
     chmodSync(checkout, 0o555)
     const refused = await build(checkout, '', somebody).ended
     const place = path.join(checkout, 'build')
