@@ -6,6 +6,7 @@
 
 #include "intattn/executor.h"
 #include "intattn/instruction_set.h"
+#include "intattn/kv_cache.h"
 #include "intattn/stage_times.h"
 #include "intattn/status.h"
 #include "intattn/tensor_view.h"
@@ -76,6 +77,25 @@ struct BlockAttentionArguments {
   const BlockIntermediates* intermediates = nullptr;
   Mean smooth_key = Mean::automatic; ///< automatic: as the options say
   Mean center_value = Mean::automatic;
+  /// `key` and `value` are rows of a cache in memory of the caller: int8 with a scale per row, to which rotation and
+  /// the offsets of the options were applied. Results are those of a `KvCache` with the same rows.
+  bool rows_of_cache = false;
+};
+
+/// Attention over quantized caches, one for each batch item, of any lengths. Rotation, bits and offsets of keys and
+/// values are theirs.
+struct CachedAttentionArguments {
+  std::size_t batch = 0, query_length = 0; ///< each at least 1
+  TensorView query;                        ///< [batch, heads, query_length, head_dim]; int8 where nothing is rotated
+  const KvCache* const* caches = nullptr;  ///< [batch], the same one may be there more than once
+  /// [batch]: position of the first query; null: the last `query_length` positions of each cache. Within +-2^53.
+  const std::int64_t* query_starts = nullptr;
+  PairView<std::uint8_t> mask; ///< rows as long as the longest cache; 0: not seen
+  PairView<float> bias;        ///< likewise; below 2^100, or -infinity: not seen
+  OutputView output;           ///< [batch, heads, query_length, value_dim]; shares no memory with an input
+  float* log_sum_exp = nullptr;
+  /// `key_length` is that of the longest cache; what K and V are, a cache says itself.
+  const BlockIntermediates* intermediates = nullptr;
 };
 
 /// Integer attention over any number of runs. Keeps its working memory; one run at a time per object. Results are the
@@ -92,6 +112,9 @@ public:
   /// On any status but `ok` the output is undefined.
   /// @param times may be null
   StatusMessage run(const BlockAttentionArguments& arguments, Executor& executor, StageTimes* times = nullptr) noexcept;
+
+  StatusMessage run(const CachedAttentionArguments& arguments, Executor& executor,
+                    StageTimes* times = nullptr) noexcept;
 
   /// Bytes of working memory held at present, inputs and outputs apart.
   std::size_t memory_bytes() const noexcept;

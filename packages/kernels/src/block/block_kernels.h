@@ -22,7 +22,7 @@ constexpr std::int16_t no_exponent = -32768;
 
 /// How the value rows of one block are scaled: scale = mantissa / 2^15 * 2^exponent. Positions are those in which
 /// `softmax` works, see `BlockKernels::key_at`.
-struct alignas(64) ValueScales {
+struct ValueScales {
   std::int16_t mantissa[block_keys]; ///< g; 0 where the scale is 0
   std::int16_t exponent[block_keys]; ///< z
   std::int16_t folded[block_keys];   ///< G for a row that sees every present key of the block
@@ -103,6 +103,12 @@ struct BlockProducts {
   /// 64 rows.
   void (*pack_key)(const std::int8_t* rows, std::size_t stride, std::size_t dim, unsigned char* packed);
   void (*pack_value)(const std::int8_t* rows, std::size_t stride, std::size_t dim, unsigned char* packed);
+  /// The byte of a packed block at which the number of a key and a channel lies.
+  std::size_t (*key_place)(std::size_t dim, std::size_t key, std::size_t channel);
+  std::size_t (*value_place)(std::size_t dim, std::size_t key, std::size_t channel);
+  std::size_t number_bytes; ///< 1, or 2 with the lower byte first
+  /// Whether a block is nothing but these numbers, so that rows may be written one by one.
+  bool key_plain, value_plain;
   void (*scores)(const ScoreTask&);
   /// Returns the row sum.
   std::uint64_t (*softmax)(const SoftmaxTask&);

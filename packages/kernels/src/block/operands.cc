@@ -47,6 +47,14 @@ const float* Operands::offset(std::size_t slot, std::size_t unit, Side side) con
   return of.plan->offset ? of.plan->offset + unit % shapes_.kv_heads * round_up(of.plan->dim, float_padding) : nullptr;
 }
 
+KeyValues::Segment Operands::segment(std::size_t slot, std::size_t, std::size_t index) const {
+  const std::size_t block = index * segment_blocks;
+  return {sides_[0].packed + slot * key_bytes_ + block * products_.key_block(shapes_.head_dim),
+          key_scale_ + slot * padded_keys_ + index * segment_keys,
+          sides_[1].packed + slot * value_bytes_ + block * products_.value_block(shapes_.value_dim),
+          value_scales_ + slot * shapes_.blocks() + block};
+}
+
 void Operands::measure(std::size_t slot, std::size_t unit, Side side, const Scratch& scratch) const {
   const OfSide& of = sides_[unsigned(side)];
   const std::size_t dim = of.plan->dim, padded = round_up(dim, float_padding);
@@ -72,19 +80,6 @@ void Operands::measure(std::size_t slot, std::size_t unit, Side side, const Scra
     means[c] = c < dim && keys ? float(total[c] / double(keys)) : 0;
 }
 
-float Operands::quantized_row(const OfSide& of, const float* offset, std::size_t unit, std::size_t key,
-                              const Scratch& scratch, std::int8_t* out) const {
-  const OperandPlan& plan = *of.plan;
-  const std::size_t batch = unit / shapes_.kv_heads, head = unit % shapes_.kv_heads;
-  if (of.view->type == ElementType::int8)
-    return given_row(*of.view, plan.format, batch, head, key, plan.dim, out);
-  const float* x = float_row(kernels_, *of.view, batch, head, key, plan.dim, scratch.row);
-  const float scale = block_.quantize({x, scratch.row, plan.rotation.before(offset), plan.format.top(), out});
-  if (plan.format.bits == 4 && scale > 0)
-    to_levels(out, plan.dim);
-  return scale;
-}
-
 void Operands::pack(std::size_t slot, std::size_t unit, Side side, Range blocks, const Scratch& scratch) const {
   const OfSide& of = sides_[unsigned(side)];
   const std::size_t dim = of.plan->dim, batch = unit / shapes_.kv_heads, keys = shapes_.keys_of(batch);
@@ -105,7 +100,8 @@ void Operands::pack(std::size_t slot, std::size_t unit, Side side, Range blocks,
         scales[i] = 0;
         continue;
       }
-      scales[i] = quantized_row(of, subtracted, unit, key, scratch, out);
+      scales[i] = quantize_row(kernels_, block_, *of.view, of.plan->format, of.plan->rotation, subtracted, batch,
+                               unit % shapes_.kv_heads, key, dim, scratch.row, out);
       const bool is_bad = scales[i] != scales[i];
       bad(slot, side)[key] = is_bad;
       if (is_bad)
@@ -124,16 +120,12 @@ void Operands::pack(std::size_t slot, std::size_t unit, Side side, Range blocks,
     products_.pack_value(scratch.rows, stride_, dim,
                          sides_[1].packed + slot * value_bytes_ + block * products_.value_block(dim));
     ValueScales& out = value_scales_[slot * shapes_.blocks() + block];
-    out.top = no_exponent;
     for (std::size_t i = 0; i < block_keys; ++i) {
       const IntegerScale scale = integer_scale(scales[block_.key_at(i)]);
       out.mantissa[i] = scale.mantissa;
       out.exponent[i] = scale.exponent;
-      out.top = std::max(out.top, scale.exponent);
     }
-    for (std::size_t i = 0; i < block_keys; ++i)
-      out.folded[i] =
-          out.mantissa[i] ? std::int16_t(out.mantissa[i] >> std::min(out.top - out.exponent[i], 15)) : std::int16_t(0);
+    fold(out);
   }
 }
 

@@ -3,14 +3,13 @@
 #include <atomic>
 #include <cstddef>
 
+#include "block/key_values.h"
 #include "block/rows.h"
 #include "block/shapes.h"
 #include "driver/aligned_buffer.h"
 #include "intattn/block_attention.h"
 
 namespace intattn {
-
-enum class Side : unsigned { key, value };
 
 /// How K or V become packed blocks, the same for every run.
 struct OperandPlan {
@@ -22,7 +21,7 @@ struct OperandPlan {
 };
 
 /// K and V of some units of a run, quantized and packed.
-class Operands {
+class Operands : public KeyValues {
 public:
   Operands(const BlockAttentionArguments& arguments, const BlockShapes& shapes, const Kernels& kernels,
            const BlockKernels& block, const BlockProducts& products, const OperandPlan& key, const OperandPlan& value,
@@ -45,16 +44,12 @@ public:
   /// Blocks of one unit, quantized and packed.
   void pack(std::size_t slot, std::size_t unit, Side side, Range blocks, const Scratch& scratch) const;
 
-  const unsigned char* keys(std::size_t slot) const { return sides_[0].packed + slot * key_bytes_; }
-  const unsigned char* values(std::size_t slot) const { return sides_[1].packed + slot * value_bytes_; }
-  const float* key_scale(std::size_t slot) const { return key_scale_ + slot * padded_keys_; }
-  const ValueScales* value_scales(std::size_t slot) const { return value_scales_ + slot * shapes_.blocks(); }
-  /// What was subtracted from each row of V; null where nothing was.
-  const float* value_offset(std::size_t slot, std::size_t unit) const { return offset(slot, unit, Side::value); }
-
-  /// Keys or values that must not be seen.
-  bool has_bad(std::size_t slot) const { return bad_count_[slot].load(std::memory_order_relaxed) > 0; }
-  bool is_bad(std::size_t slot, Side side, std::size_t key) const { return bad(slot, side)[key] != 0; }
+  Segment segment(std::size_t slot, std::size_t unit, std::size_t index) const override;
+  const float* value_offset(std::size_t slot, std::size_t unit) const override {
+    return offset(slot, unit, Side::value);
+  }
+  bool has_bad(std::size_t slot) const override { return bad_count_[slot].load(std::memory_order_relaxed) > 0; }
+  bool is_bad(std::size_t slot, Side side, std::size_t key) const override { return bad(slot, side)[key] != 0; }
   void clear(std::size_t slot) const { bad_count_[slot].store(0, std::memory_order_relaxed); }
 
 private:
@@ -69,8 +64,6 @@ private:
   std::uint8_t* bad(std::size_t slot, Side side) const {
     return bad_ + (unsigned(side) * slots_ + slot) * padded_keys_;
   }
-  float quantized_row(const OfSide& of, const float* offset, std::size_t unit, std::size_t key, const Scratch& scratch,
-                      std::int8_t* out) const;
 
   const BlockAttentionArguments& arguments_;
   const BlockShapes& shapes_;

@@ -61,6 +61,16 @@ Range whole_blocks(Range keys, std::size_t present) {
   return {begin, std::max(begin, end)};
 }
 
+/// Calls f(segment, blocks within it) for each segment that some blocks lie in.
+template <class F> void each_segment(Range blocks, const F& f) {
+  for (std::size_t block = blocks.begin; block < blocks.end;) {
+    const std::size_t index = block / segment_blocks, first = index * segment_blocks;
+    const std::size_t end = std::min(blocks.end, first + segment_blocks);
+    f(index, Range{block - first, end - first});
+    block = end;
+  }
+}
+
 /// Section 7: what an extra logit adds to a row sum.
 std::uint64_t weight_of_sink(float distance) {
   const int d = int(std::nearbyint(std::min(distance, 65535.0f)));
@@ -74,8 +84,8 @@ std::uint64_t weight_of_sink(float distance) {
 } // namespace
 
 QueryBlocks::QueryBlocks(const BlockPlan& plan, const BlockAttentionArguments& arguments, const BlockShapes& shapes,
-                         const Masks& masks, const Operands& operands, StageClock& clock, std::size_t rows)
-    : plan_(plan), arguments_(arguments), shapes_(shapes), masks_(masks), operands_(operands), clock_(clock),
+                         const Masks& masks, const KeyValues& key_values, StageClock& clock, std::size_t rows)
+    : plan_(plan), arguments_(arguments), shapes_(shapes), masks_(masks), key_values_(key_values), clock_(clock),
       rows_(rows), row_stride_(round_up(shapes.head_dim, integer_padding)),
       x_stride_(shapes.blocks() * block_keys + stride_gap),
       sum_stride_(round_up(shapes.value_dim, std::max(plan.products.column_group, float_padding))) {}
@@ -141,8 +151,8 @@ Status QueryBlocks::check_bad(const Task& task) const {
   for (std::size_t i = 0; i < task.count; ++i) {
     const QueryRow row(shapes_, task.unit, task.first + i);
     for (std::size_t key = 0; key < shapes_.keys_of(row.batch); ++key) {
-      const bool bad_key = operands_.is_bad(task.slot, Side::key, key);
-      if ((bad_key || operands_.is_bad(task.slot, Side::value, key)) && masks_.sees(row, key))
+      const bool bad_key = key_values_.is_bad(task.slot, Side::key, key);
+      if ((bad_key || key_values_.is_bad(task.slot, Side::value, key)) && masks_.sees(row, key))
         return bad_key ? Status::non_finite_key : Status::non_finite_value;
     }
   }
@@ -156,15 +166,20 @@ void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scr
     const Range near = visible[i].near;
     plain = {std::max(plain.begin, divide_up(near.begin, block_keys)), std::min(plain.end, near.end / block_keys)};
   }
-  ScoreTask score = {
-      s.query, task.count, shapes_.head_dim, s.unit, operands_.keys(task.slot), operands_.key_scale(task.slot), 0,
-      0,       s.x,        x_stride_,        nullptr};
+  ScoreTask score = {s.query, task.count, shapes_.head_dim, s.unit,    nullptr, nullptr,
+                     0,       0,          nullptr,          x_stride_, nullptr};
   std::fill_n(s.lane_max, task.count * maximum_lanes, hidden);
   const auto run = [&](std::size_t begin, std::size_t end, float* lane_max) {
     if (begin >= end)
       return;
-    score.block_begin = begin, score.block_end = end, score.lane_max = lane_max;
-    plan_.products.scores(score);
+    score.lane_max = lane_max;
+    each_segment({begin, end}, [&](std::size_t index, Range blocks) {
+      const KeyValues::Segment segment = key_values_.segment(task.slot, task.unit, index);
+      score.keys = segment.keys, score.key_scale = segment.key_scale;
+      score.block_begin = blocks.begin, score.block_end = blocks.end;
+      score.x = s.x + index * segment_keys;
+      plan_.products.scores(score);
+    });
     for (std::size_t i = 0; i < task.count && !lane_max; ++i) {
       const QueryRow row(shapes_, task.unit, task.first + i);
       float* x = s.x + i * x_stride_;
@@ -201,21 +216,23 @@ void QueryBlocks::softmax(const Task& task, std::size_t i, const VisibleKeys& vi
     s.max[i] = max;
   }
   const Range whole = masks_.hides() ? Range{} : whole_blocks(visible.near, shapes_.keys_of(row.batch));
-  SoftmaxTask softmax = {x,
-                         max,
-                         operands_.value_scales(task.slot),
-                         0,
-                         0,
-                         whole.begin,
-                         whole.end,
-                         plan_.options.plane_bits,
-                         x,
-                         factor,
-                         arguments_.intermediates ? s.exponents : nullptr};
+  SoftmaxTask softmax = {};
+  softmax.max = max;
+  softmax.plane_bits = plan_.options.plane_bits;
   std::uint64_t row_sum = 0;
   needed_by(&visible, 1).each([&](Range blocks) {
-    softmax.block_begin = blocks.begin, softmax.block_end = blocks.end;
-    row_sum += plan_.products.softmax(softmax);
+    each_segment(blocks, [&](std::size_t index, Range within) {
+      const std::size_t first = index * segment_blocks;
+      softmax.scales = key_values_.segment(task.slot, task.unit, index).scales;
+      softmax.block_begin = within.begin, softmax.block_end = within.end;
+      softmax.whole_begin = std::max(whole.begin, first) - first;
+      softmax.whole_end = std::max(whole.end, first) - first;
+      softmax.x = x + index * segment_keys;
+      softmax.planes = x + index * segment_keys;
+      softmax.factor = factor + first;
+      softmax.exponents = arguments_.intermediates ? s.exponents + first : nullptr;
+      row_sum += plan_.products.softmax(softmax);
+    });
   });
   if (sink > hidden)
     row_sum += weight_of_sink(max - sink);
@@ -268,10 +285,12 @@ Status QueryBlocks::store(const Task& task, std::size_t i, const Scratch& s) con
   if (s.row_sum[i] == 0 || s.max[i] == hidden) {
     std::fill_n(out, dim, 0.0f);
   } else {
-    const float* offset = operands_.value_offset(task.slot, task.unit);
+    const float* offset = key_values_.value_offset(task.slot, task.unit);
     const Rotation& rotation = plan_.value.rotation;
     plan_.block.finish(out, float(0x1p31 / s.row_sum[i]),
-                       arguments_.value.type == ElementType::int8 ? rotation.none(offset) : rotation.after(offset));
+                       arguments_.value.type == ElementType::int8 && !arguments_.rows_of_cache
+                           ? rotation.none(offset)
+                           : rotation.after(offset));
   }
   const std::uint32_t most = plan_.kernels.rows.max_abs_bits(out, dim);
   const std::uint32_t limit = to.type == ElementType::float16    ? bits_of_float(float16_limit)
@@ -300,7 +319,7 @@ Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) con
   std::uint64_t time = ticks();
   if (!quantize(task, s))
     return Status::non_finite_query;
-  if (operands_.has_bad(task.slot))
+  if (key_values_.has_bad(task.slot))
     if (const Status status = check_bad(task); status != Status::ok)
       return status;
   VisibleKeys visible[most_rows];
@@ -328,29 +347,23 @@ Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) con
   std::fill_n(s.segment, task.count * sum_stride_, 0.0f);
   bool first = true;
   needed.each([&](Range blocks) {
-    ValueTask values = {s.x,
-                        x_stride_ * sizeof(float),
-                        task.count,
-                        shapes_.value_dim,
-                        operands_.values(task.slot),
-                        s.factor,
-                        shapes_.blocks(),
-                        0,
-                        0,
-                        s.sum,
-                        sum_stride_};
-    if (!first)
-      values.sum = s.segment;
-    for (std::size_t block = blocks.begin; block < blocks.end;) {
-      values.block_begin = block;
-      block = std::min(blocks.end, (block / segment_blocks + 1) * segment_blocks);
-      values.block_end = block;
+    each_segment(blocks, [&](std::size_t index, Range within) {
+      const ValueTask values = {s.x + index * segment_keys,
+                                x_stride_ * sizeof(float),
+                                task.count,
+                                shapes_.value_dim,
+                                key_values_.segment(task.slot, task.unit, index).values,
+                                s.factor + index * segment_blocks,
+                                shapes_.blocks(),
+                                within.begin,
+                                within.end,
+                                first ? s.sum : s.segment,
+                                sum_stride_};
       plan_.products.values(values);
       for (std::size_t c = 0; c < task.count * sum_stride_ && !first; ++c)
         s.sum[c] += s.segment[c];
       first = false; // the sum of the first segment is the sum so far
-      values.sum = s.segment;
-    }
+    });
   });
   time = clock_.add(thread, Stage::values, time);
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 
+#include "block/key_values.h"
 #include "block/masks.h"
 #include "block/operands.h"
 #include "block/rows.h"
@@ -28,7 +29,7 @@ class QueryBlocks {
 public:
   /// @param rows of a block, at most
   QueryBlocks(const BlockPlan& plan, const BlockAttentionArguments& arguments, const BlockShapes& shapes,
-              const Masks& masks, const Operands& operands, StageClock& clock, std::size_t rows);
+              const Masks& masks, const KeyValues& key_values, StageClock& clock, std::size_t rows);
 
   struct Task {
     std::size_t slot, unit, first, count; ///< rows of the unit
@@ -63,7 +64,7 @@ private:
   const BlockAttentionArguments& arguments_;
   const BlockShapes& shapes_;
   const Masks& masks_;
-  const Operands& operands_;
+  const KeyValues& key_values_;
   StageClock& clock_;
   const std::size_t rows_, row_stride_, x_stride_, sum_stride_;
 };

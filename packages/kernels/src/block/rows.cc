@@ -1,5 +1,6 @@
 #include "block/rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -54,6 +55,25 @@ float given_row(const TensorView& view, RowFormat format, std::size_t batch, std
   return std::numeric_limits<float>::quiet_NaN();
 }
 
+float quantize_row(const Kernels& kernels, const BlockKernels& block, const TensorView& view, RowFormat format,
+                   const Rotation& rotation, const float* offset, std::size_t batch, std::size_t head, std::size_t row,
+                   std::size_t dim, float* scratch, std::int8_t* out) {
+  if (view.type == ElementType::int8)
+    return given_row(view, format, batch, head, row, dim, out);
+  const float* x = float_row(kernels, view, batch, head, row, dim, scratch);
+  const float scale = block.quantize({x, scratch, rotation.before(offset), format.top(), out});
+  if (format.bits == 4 && scale > 0)
+    to_levels(out, dim);
+  return scale;
+}
+
+std::vector<float> padded_rows(const float* rows, std::size_t count, std::size_t dim) {
+  std::vector<float> out(rows ? count * round_up(dim, float_padding) : 0);
+  for (std::size_t row = 0; rows && row < count; ++row)
+    std::copy_n(rows + row * dim, dim, out.data() + row * round_up(dim, float_padding));
+  return out;
+}
+
 void to_levels(std::int8_t* row, std::size_t dim) {
   for (std::size_t c = 0; c < dim; ++c) {
     const int q = row[c], a = q < 0 ? -q : q;
@@ -76,6 +96,26 @@ IntegerScale integer_scale(float scale) {
   const double mantissa = std::frexp(double(scale), &exponent);
   const int g = int(mantissa * 32768 + 0.5);
   return {std::int16_t(g < 32767 ? g : 32767), std::int16_t(exponent)};
+}
+
+float scale_of(IntegerScale scale) {
+  return scale.exponent == no_exponent ? 0 : float(std::ldexp(scale.mantissa / 32768.0, scale.exponent));
+}
+
+void clear(ValueScales& scales) {
+  scales = {};
+  std::fill_n(scales.exponent, block_keys, no_exponent);
+  scales.top = no_exponent;
+}
+
+void fold(ValueScales& scales) {
+  scales.top = no_exponent;
+  for (const std::int16_t exponent : scales.exponent)
+    scales.top = std::max(scales.top, exponent);
+  for (std::size_t i = 0; i < block_keys; ++i)
+    scales.folded[i] = scales.mantissa[i]
+                           ? std::int16_t(scales.mantissa[i] >> std::min(scales.top - scales.exponent[i], 15))
+                           : std::int16_t(0);
 }
 
 } // namespace intattn

@@ -46,6 +46,16 @@ const float* float_row(const Kernels& kernels, const TensorView& view, std::size
 float given_row(const TensorView& view, RowFormat format, std::size_t batch, std::size_t head, std::size_t row,
                 std::size_t dim, std::int8_t* out);
 
+/// One row of K or V, floats or given integers, as integers of at most 8 bits. @return its scale, NaN for a bad row
+/// @param offset padded; may be null
+/// @param scratch [dim] padded
+float quantize_row(const Kernels& kernels, const BlockKernels& block, const TensorView& view, RowFormat format,
+                   const Rotation& rotation, const float* offset, std::size_t batch, std::size_t head, std::size_t row,
+                   std::size_t dim, float* scratch, std::int8_t* out);
+
+/// Rows of each KV head, padded as kernels read them; empty for null.
+std::vector<float> padded_rows(const float* rows, std::size_t count, std::size_t dim);
+
 /// Sixteen levels in place of 255, for 4 bits.
 void to_levels(std::int8_t* row, std::size_t dim);
 
@@ -54,5 +64,13 @@ struct IntegerScale {
   std::int16_t mantissa, exponent;
 };
 IntegerScale integer_scale(float scale);
+/// The scale that an integer form stands for, of 15 bits; 0 without an exponent.
+float scale_of(IntegerScale scale);
+
+/// As if there were no rows.
+void clear(ValueScales& scales);
+
+/// G and Z of a row that sees all of a block, from mantissas and exponents.
+void fold(ValueScales& scales);
 
 } // namespace intattn

@@ -59,6 +59,15 @@ template <int planes> struct DotProducts {
     }
   }
 
+  static std::size_t key_place(std::size_t dim, std::size_t key, std::size_t channel) {
+    const std::size_t tile = key / key_tile * key_tile * round_up(dim, tile_depth);
+    return tile + (channel / 4 * tile_columns + key % key_tile) * 4 + channel % 4;
+  }
+  static std::size_t value_place(std::size_t, std::size_t key, std::size_t channel) {
+    const std::size_t panel = channel / tile_columns * tile_columns;
+    return panel * block_keys + (key / 4 * tile_columns + channel - panel) * 4 + key % 4;
+  }
+
   static void scores(const ScoreTask& task) {
     const std::size_t depth = round_up(task.dim, tile_depth);
     const auto* query = static_cast<const std::int8_t*>(task.query);
@@ -120,6 +129,11 @@ template <int planes> struct DotProducts {
     p.pack_query = pack_rows;
     p.pack_key = pack_keys;
     p.pack_value = pack_values;
+    p.key_place = key_place;
+    p.value_place = value_place;
+    p.number_bytes = 1;
+    p.key_plain = true;
+    p.value_plain = false;
     p.scores = scores;
     p.softmax = planes == 1 ? byte_softmax<128> : neon_block_softmax<SplitPlane>;
     p.values = values;

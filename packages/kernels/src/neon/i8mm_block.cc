@@ -51,6 +51,15 @@ template <int planes> struct MatrixProducts {
       pack_value(rows + tile * key_tile * stride, stride, dim, tile, block_keys, packed);
   }
 
+  static std::size_t key_place(std::size_t dim, std::size_t key, std::size_t channel) {
+    const std::size_t tile = key / tile_columns * tile_columns * round_up(dim, tile_depth);
+    return tile + channel / 8 * 8 * tile_columns + key % tile_columns * 8 + channel % 8;
+  }
+  static std::size_t value_place(std::size_t, std::size_t key, std::size_t channel) {
+    const std::size_t panel = channel / tile_columns * tile_columns;
+    return panel * block_keys + key / 8 * 8 * tile_columns + (channel - panel) * 8 + key % 8;
+  }
+
   static void scores(const ScoreTask& task) {
     const std::size_t depth = round_up(task.dim, tile_depth), first = task.block_begin * block_keys;
     const auto* query = static_cast<const std::int8_t*>(task.query);
@@ -159,6 +168,10 @@ template <int planes> struct MatrixProducts {
     p.pack_query = pack_rows;
     p.pack_key = pack_keys;
     p.pack_value = pack_values;
+    p.key_place = key_place;
+    p.value_place = value_place;
+    p.number_bytes = 1;
+    p.key_plain = p.value_plain = true;
     p.scores = scores;
     p.softmax = planes == 1 ? byte_softmax<0> : neon_block_softmax<SplitPlane>;
     p.values = values;

@@ -85,6 +85,8 @@ void unpack(const void* plane, std::uint16_t* out) { std::memcpy(out, plane, blo
 
 std::size_t key_at(std::size_t position) { return position; }
 
+std::size_t place(std::size_t dim, std::size_t key, std::size_t channel) { return key * dim + channel; }
+
 constexpr BlockProducts make_products() {
   BlockProducts p = {};
   p.row_tile = 4;
@@ -95,6 +97,10 @@ constexpr BlockProducts make_products() {
   p.pack_query = pack_query;
   p.pack_key = pack_rows;
   p.pack_value = pack_rows;
+  p.key_place = place;
+  p.value_place = place;
+  p.number_bytes = 1;
+  p.key_plain = p.value_plain = true;
   p.scores = scores;
   p.softmax = block_softmax<ScalarWords, WordPlane>;
   p.values = values;

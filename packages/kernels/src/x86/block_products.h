@@ -57,6 +57,17 @@ template <class V> struct WordProducts {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(packed), _mm256_cvtepi8_epi16(pairs[i]));
   }
 
+  /// Keys of a plane stand together by `depth`: their place, and which of them it is.
+  struct InPlane {
+    std::size_t place, which;
+  };
+  static InPlane in_plane(std::size_t key) {
+    std::size_t position = 0;
+    while (V::key_at(position) != key)
+      ++position;
+    return {position / depth, position % depth};
+  }
+
   INTATTN_INLINE static void accumulate(typename V::integers& sum, typename V::integers factor,
                                         typename V::integers line) {
     V::accumulate(sum, V::multiply_words(factor, line));
@@ -121,6 +132,16 @@ template <class V, class Dot> struct ByteProducts {
     packed += 4 * columns;
   }
 
+  struct InPlane {
+    std::size_t place, which;
+  };
+  static InPlane in_plane(std::size_t key) {
+    std::size_t place = 0;
+    while (V::quad_key(place) != key / depth * depth)
+      ++place;
+    return {place, key % depth};
+  }
+
   INTATTN_INLINE static void accumulate(typename V::integers& sum, typename V::integers factor,
                                         typename V::integers line) {
     Dot::accumulate(sum, factor, line);
@@ -164,6 +185,18 @@ template <class V, class P> struct Products {
         for (std::size_t c = column; c < end; c += 16)
           P::pack_columns(rows + c, stride, place, end - c < 16 ? end - c : 16, packed);
     }
+  }
+
+  static std::size_t key_place(std::size_t dim, std::size_t key, std::size_t channel) {
+    const std::size_t tile = key / tile_columns, groups = divide_up(dim, P::depth);
+    const std::size_t group = (tile * groups + channel / P::depth) * tile_columns + key % tile_columns;
+    return (group * P::depth + channel % P::depth) * P::element;
+  }
+  static std::size_t value_place(std::size_t dim, std::size_t key, std::size_t channel) {
+    const std::size_t padded = round_up(dim, lanes), panel = channel / tile_columns * tile_columns;
+    const std::size_t width = padded - panel < tile_columns ? padded - panel : tile_columns;
+    const auto at = P::in_plane(key);
+    return (panel * block_keys + (at.place * width + channel - panel) * P::depth + at.which) * P::element;
   }
 
   /// sum[R][C vectors] += A[R][depth * groups] B[groups][C vectors]
@@ -286,6 +319,11 @@ template <class V, class P> struct Products {
     p.pack_query = P::pack_query;
     p.pack_key = P::pack_key;
     p.pack_value = pack_value;
+    p.key_place = key_place;
+    p.value_place = value_place;
+    p.number_bytes = P::element;
+    p.key_plain = P::key_extra == 0;
+    p.value_plain = true;
     p.scores = scores;
     p.softmax = block_softmax<typename V::Softmax, typename P::Plane>;
     p.values = values;
