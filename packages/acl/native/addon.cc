@@ -13,7 +13,7 @@
 namespace {
 
 /// Counts changes of what is exported here; `src/addons/interface.ts` expects the same.
-constexpr std::uint32_t interface_version = 4;
+constexpr std::uint32_t interface_version = 5;
 
 /// What compiled this file, and by one build all others: `clang 19.1.7`.
 std::string compiler() {

@@ -1,13 +1,17 @@
 #include "block_arguments.h"
 
+#include <cmath>
+#include <string>
+
 #include "arrays.h"
+#include "used_bytes.h"
 
 namespace intattn::addon {
 namespace {
 
 constexpr std::size_t max_dim = 0xffffffff;
 
-/// [batch, heads, length, dim], contiguous.
+/// [batch, heads, length, dim]
 struct Shape {
   std::size_t batch, heads, length, dim;
 
@@ -15,40 +19,64 @@ struct Shape {
   std::size_t elements(Napi::Env env) const { return product(env, rows(env), dim); }
 };
 
-template <class View> void place(View& view, const Shape& shape) {
-  view.row_stride = std::ptrdiff_t(shape.dim);
-  view.head_stride = std::ptrdiff_t(shape.length * shape.dim);
-  view.batch_stride = std::ptrdiff_t(shape.heads * shape.length * shape.dim);
-}
+/// An argument that is a tensor: its data, its type and its strides, which do not leave the data.
+struct Tensor {
+  Elements elements;
+  ElementType type;
+  Layout layout;
 
-ElementType float_type(Napi::Env env, const Elements& elements, const char* argument) {
-  if (elements.type != napi_float32_array && elements.type != napi_uint16_array)
-    reject(env, argument, "floats");
-  return elements.type == napi_float32_array ? ElementType::float32 : ElementType::float16;
-}
-
-struct Bytes {
-  const char *begin, *end;
-  explicit Bytes(const Elements& elements)
-      : begin(static_cast<const char*>(elements.data)), end(begin + elements.bytes()) {}
-  bool overlaps(const Bytes& other) const { return begin < other.end && other.begin < end; }
+  UsedBytes used() const { return {elements.data, intattn::bytes_of(type), layout}; }
 };
 
-TensorView view_of(Napi::Object object, const char* name, const char* scale_name, const Shape& shape,
-                   const Elements& elements) {
+ElementType type_of(Napi::Env env, const Elements& elements, std::size_t code, const char* argument) {
+  const auto type = static_cast<ElementType>(code);
+  const napi_typedarray_type expected = type == ElementType::float32 ? napi_float32_array
+                                        : type == ElementType::int8  ? napi_int8_array
+                                                                     : napi_uint16_array;
+  if (elements.type != expected)
+    reject(env, argument, "the array of its type");
+  return type;
+}
+
+Tensor tensor_of(Napi::Object object, const std::string& name, const Shape& shape) {
   const Napi::Env env = object.Env();
-  if (elements.length != shape.elements(env))
-    reject(env, name, "as many elements as its dims say");
-  TensorView view;
-  view.data = elements.data;
-  place(view, shape);
-  if (elements.type != napi_int8_array) {
-    view.type = float_type(env, elements, name);
-    return view;
+  const Elements elements = elements_of(object.Get(name), name.c_str());
+  const std::size_t code = integer_of(object.Get(name + "Type"), name.c_str(), 0, std::size_t(ElementType::bfloat16));
+  Tensor tensor = {elements, type_of(env, elements, code, name.c_str()),
+                   Layout{{shape.batch, shape.heads, shape.length}, {}, shape.dim}};
+  const auto* strides =
+      static_cast<const double*>(data_of(object.Get(name + "Strides"), name.c_str(), napi_float64_array, 3));
+  // Inexact only where it is far beyond any array.
+  double span = double(shape.dim);
+  for (int i = 0; i < 3; ++i) {
+    const std::size_t count = tensor.layout.counts[i];
+    // Where there is one alone, its stride leads nowhere.
+    const double stride = count > 1 ? strides[i] : 0;
+    if (!(stride >= 0 && stride <= double(elements.length)) || stride != std::floor(stride))
+      reject(env, name.c_str(), "strides within its data");
+    tensor.layout.strides[i] = std::size_t(stride);
+    span += double(count - 1) * stride;
   }
-  view.type = ElementType::int8;
-  view.scale =
-      static_cast<const float*>(data_of(object.Get(scale_name), scale_name, napi_float32_array, shape.rows(env)));
+  if (!(span <= double(elements.length)))
+    reject(env, name.c_str(), "as many elements as its dims and strides say");
+  return tensor;
+}
+
+template <class View> void place(View& view, const Tensor& tensor) {
+  view.type = tensor.type;
+  view.data = tensor.elements.data;
+  view.batch_stride = std::ptrdiff_t(tensor.layout.strides[0]);
+  view.head_stride = std::ptrdiff_t(tensor.layout.strides[1]);
+  view.row_stride = std::ptrdiff_t(tensor.layout.strides[2]);
+}
+
+TensorView view_of(Napi::Object object, const char* scale_name, const Shape& shape, const Tensor& tensor) {
+  TensorView view;
+  place(view, tensor);
+  if (view.type != ElementType::int8)
+    return view;
+  view.scale = static_cast<const float*>(
+      data_of(object.Get(scale_name), scale_name, napi_float32_array, shape.rows(object.Env())));
   view.scale_row_stride = 1;
   view.scale_head_stride = std::ptrdiff_t(shape.length);
   view.scale_batch_stride = std::ptrdiff_t(shape.heads * shape.length);
@@ -125,11 +153,11 @@ std::unique_ptr<BlockCall> read_block_call(const Napi::CallbackInfo& info, const
   const Shape out = {arguments.batch, options.heads, arguments.query_length, options.value_dim};
   const Shape scores = {arguments.batch, options.heads, arguments.query_length, arguments.key_length};
 
-  const Elements inputs[3] = {elements_of(object.Get("query"), "query"), elements_of(object.Get("key"), "key"),
-                              elements_of(object.Get("value"), "value")};
-  arguments.query = view_of(object, "query", "queryScale", query, inputs[0]);
-  arguments.key = view_of(object, "key", "keyScale", key, inputs[1]);
-  arguments.value = view_of(object, "value", "valueScale", value, inputs[2]);
+  const Tensor inputs[3] = {tensor_of(object, "query", query), tensor_of(object, "key", key),
+                            tensor_of(object, "value", value)};
+  arguments.query = view_of(object, "queryScale", query, inputs[0]);
+  arguments.key = view_of(object, "keyScale", key, inputs[1]);
+  arguments.value = view_of(object, "valueScale", value, inputs[2]);
 
   arguments.key_lengths = static_cast<const std::uint32_t*>(
       optional_data_of(object.Get("keyLengths"), "keyLengths", napi_uint32_array, arguments.batch));
@@ -143,14 +171,12 @@ std::unique_ptr<BlockCall> read_block_call(const Napi::CallbackInfo& info, const
   arguments.smooth_key = mean_of(object, "smoothKey");
   arguments.center_value = mean_of(object, "centerValue");
 
-  const Elements output = elements_of(object.Get("output"), "output");
-  if (output.length != out.elements(env))
-    reject(env, "output", "as many elements as its dims say");
-  arguments.output.type = float_type(env, output, "output");
-  arguments.output.data = output.data;
-  place(arguments.output, out);
+  const Tensor output = tensor_of(object, "output", out);
+  if (output.type == ElementType::int8)
+    reject(env, "output", "floats");
+  place(arguments.output, output);
   for (unsigned i = 0; i < 3; ++i)
-    if (call->overlap == 0 && Bytes(output).overlaps(Bytes(inputs[i])))
+    if (call->overlap == 0 && output.used().overlaps(inputs[i].used()))
       call->overlap = i + 1;
 
   arguments.log_sum_exp =

@@ -1,9 +1,10 @@
-import { canShrink, fixedView } from './checks/buffers.js'
+import { canShrink } from './checks/buffers.js'
 import { failWith, type Snapshot } from './checks/checks.js'
-import { requireUnchanged } from './checks/tensors.js'
+import { writeBack } from './checks/dense.js'
+import { type CheckedTensor, requireUnchanged } from './checks/tensors.js'
 import { chooseEngine, chosenEngineName } from './engines.js'
 import { type ResolvedOptions, readOptions, resolveOptions } from './options/options.js'
-import { requireSupported } from './options/supported.js'
+import { requireSupported, takesLayout } from './options/supported.js'
 import { createSession } from './sessions/create-session.js'
 import { arraysOf, checkProblem, type Problem, withCopies } from './sessions/problem.js'
 import type { Session } from './sessions/session.js'
@@ -74,7 +75,8 @@ export class Attention {
    * Arrays are read and written in place, so leave them alone until the promise settles: do not change them, and do not transfer their
    * buffers. Node-API cannot pin an ordinary ArrayBuffer: one that is transferred rejects the run with `BUFFER_CHANGED`, and if its new
    * owner frees the memory meanwhile, the process may crash. SharedArrayBuffers and {@link Attention.runSync} are free of that. Arrays
-   * on resizable buffers are copied, and resizing them merely rejects. After an error the content of a supplied output is undefined.
+   * on resizable buffers are copied, and resizing them merely rejects; so are tensors of another layout than the engine reads
+   * ({@link Tensor}). After an error the content of a supplied output is undefined.
    *
    * A run under way occupies one thread of Node's pool (UV_THREADPOOL_SIZE), which is one of its `threads`.
    *
@@ -85,7 +87,7 @@ export class Attention {
     inputs: AttentionInputs<Output>,
   ): Promise<AttentionResult<Output>> {
     const problem = this.#check(inputs)
-    const working = withCopies(problem, (tensor) => canShrink(tensor.source))
+    const working = withCopies(problem, (tensor) => canShrink(tensor.source) || !this.#takes(tensor))
     const arrays = arraysOf(problem)
     const previous = this.#last
     let finished = () => {}
@@ -97,7 +99,7 @@ export class Attention {
       if (this.#pending > 1) await previous
       requireUnchanged(arrays)
       const stages = await this.#session.run(working).finally(() => requireUnchanged(arrays))
-      if (working.output !== problem.output) fixedView(problem.output.source).set(working.output.data)
+      if (working.output !== problem.output) writeBack(working.output, problem.output)
       return result<Output>(problem, stages)
     } finally {
       finished()
@@ -116,7 +118,10 @@ export class Attention {
     const problem = this.#check(inputs)
     if (this.#pending > 0) failWith('BUSY', 'attention', 'no run under way', `${this.#pending} pending`)
     requireUnchanged(arraysOf(problem))
-    return result<Output>(problem, this.#session.runSync(problem))
+    const working = withCopies(problem, (tensor) => !this.#takes(tensor))
+    const stages = this.#session.runSync(working)
+    if (working.output !== problem.output) writeBack(working.output, problem.output)
+    return result<Output>(problem, stages)
   }
 
   /** Frees the working memory, after the runs under way have completed. May be called again. */
@@ -140,6 +145,10 @@ export class Attention {
     requireSupported(this.engine, this.options, problem)
     this.#requireLive() // getters of the inputs may have disposed of this
     return problem
+  }
+
+  #takes(tensor: CheckedTensor): boolean {
+    return takesLayout(this.engine, this.options, tensor)
   }
 
   #requireLive(): void {

@@ -1,4 +1,5 @@
 import { failWith, record } from './checks/checks.js'
+import { plain } from './checks/dense.js'
 import { checkMasks, maskNames } from './checks/masks.js'
 import { requireFinite } from './checks/non-finite.js'
 import { allocate, checkTensor, requireDims, requireUnchanged } from './checks/tensors.js'
@@ -15,10 +16,11 @@ type Options = Pick<AttentionOptions, 'causal' | 'window' | 'keepFirst' | 'softm
 /** What {@link float64Attention} takes: names and defaults as of {@link Attention}. */
 export interface Float64AttentionInputs extends Inputs, Options {}
 
+const floatTypes = ['float32', 'float16', 'bfloat16'] as const
 const names = ['query', 'key', 'value', ...maskNames, ...visibilityNames, 'softmaxScale', 'alibiSlopes', 'sinks']
 
 /**
- * Exact attention in float64, the yardstick of accuracy: softmax(softmaxScale · Q Kᵀ) V of float32 or float16 tensors, with heads
+ * Exact attention in float64, the yardstick of accuracy: softmax(softmaxScale · Q Kᵀ) V of tensors of floats, with heads
  * and kvHeads read from their dims. Computed on the calling thread.
  *
  * @returns [batch, heads, queryLength, valueDim]; zeros for rows that see no key
@@ -26,9 +28,9 @@ const names = ['query', 'key', 'value', ...maskNames, ...visibilityNames, 'softm
  */
 export function float64Attention(given: Float64AttentionInputs): Float64Array {
   const inputs = record(given, 'inputs', names)
-  const query = checkTensor(inputs.query, 'query', ['float32', 'float16'])
-  const key = checkTensor(inputs.key, 'key', ['float32', 'float16'])
-  const value = checkTensor(inputs.value, 'value', ['float32', 'float16'])
+  const query = plain(checkTensor(inputs.query, 'query', floatTypes))
+  const key = plain(checkTensor(inputs.key, 'key', floatTypes))
+  const value = plain(checkTensor(inputs.value, 'value', floatTypes))
   const [batch, heads, queryLength, headDim] = query.dims
   const [, kvHeads, keyLength] = key.dims
   const valueDim = value.dims[3]
@@ -37,7 +39,8 @@ export function float64Attention(given: Float64AttentionInputs): Float64Array {
   if (heads % kvHeads !== 0) failWith('SHAPE_MISMATCH', 'key.dims[1]', `a divisor of heads (${heads})`, `${kvHeads}`)
   const softmaxScale = resolveScale(inputs.softmaxScale, headDim)
   const options: VisibilityOptions & Addends = { ...resolveVisibility(inputs), ...resolveAddends(inputs, heads) }
-  const masks = checkMasks(inputs, [batch, heads, queryLength, keyLength])
+  const checked = checkMasks(inputs, [batch, heads, queryLength, keyLength])
+  const masks = { ...checked, mask: checked.mask && plain(checked.mask), bias: checked.bias && plain(checked.bias) }
   const { keyLengths, mask, bias } = masks
   requireUnchanged([query, key, value, mask, bias].filter((tensor) => tensor !== undefined))
   requireFinite(query, 'fp32')

@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export { Attention } from './attention.js'
+export { bfloat16Bits, bfloat16Value } from './bfloat16.js'
 export type { Dims, Scope } from './checks/scopes.js'
 export type { AddonReport, DefaultReport, DoctorReport, PlaceReport, ProbeVerdict } from './doctor/report.js'
 export { engines } from './engines.js'

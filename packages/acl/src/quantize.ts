@@ -1,6 +1,7 @@
 import { callAddon } from './addons/call.js'
 import { scopeCode } from './addons/interface.js'
 import { boolean, integer, oneOf, record } from './checks/checks.js'
+import { plain } from './checks/dense.js'
 import { requireFinite, tooWide } from './checks/non-finite.js'
 import { type Scope, scaleCount } from './checks/scopes.js'
 import { allocate, checkTensor } from './checks/tensors.js'
@@ -12,7 +13,7 @@ import type { InstructionSet, StepEngineName, Tensor } from './types.js'
 
 /** What {@link quantize} takes. */
 export interface QuantizeOptions {
-  /** float32 or float16, [batch, heads, length, headDim] */
+  /** float32, float16 or bfloat16, [batch, heads, length, headDim] */
   values: Tensor
   /** Which values share one scale. */
   scope: Scope
@@ -40,7 +41,7 @@ export interface QuantizeResult {
  */
 export function quantize(given: QuantizeOptions): QuantizeResult {
   const options = record(given, 'options', ['values', 'scope', 'center', 'engine', 'isa'])
-  const values = checkTensor(options.values, 'values', ['float32', 'float16'])
+  const values = plain(checkTensor(options.values, 'values', ['float32', 'float16', 'bfloat16']))
   const { dims } = values
   integer(dims[3], 'values.dims[3]', 1, maxHeadDim)
   const scope = oneOf<Scope>(options.scope, 'scope', ['tensor', 'head', 'row', 'channel'])
@@ -53,7 +54,7 @@ export function quantize(given: QuantizeOptions): QuantizeResult {
     const { quantized, scale, mean } = quantizeReference(problem)
     return center ? { quantized, scale, mean } : { quantized, scale }
   }
-  const quantized = allocate(Int8Array, values.length, 'values')
+  const quantized = allocate(Int8Array, values.data.length, 'values')
   const scale = allocate(Float32Array, scaleCount(scope, dims), 'scope')
   const mean = center ? allocate(Float32Array, dims[0] * dims[1] * dims[3], 'center') : undefined
   const native = { scope: scopeCode(scope), isa: engine.isa }

@@ -149,43 +149,62 @@ export interface AttentionOptions extends TableOptions {
 }
 
 /** Element types of tensors. */
-export type TensorType = 'float32' | 'float16' | 'int8'
+export type TensorType = 'float32' | 'float16' | 'bfloat16' | 'int8'
+
+/** Where the elements of a tensor are. */
+export interface TensorLayout {
+  dims: readonly number[]
+  /**
+   * Elements from one batch item, head and row to the next, each at least 0, and 1 for the last dimension: rows are contiguous. Default:
+   * dense and row-major. [batch, length, heads, dim] in memory is [length · heads · dim, dim, heads · dim, 1]; 0 repeats what there is
+   * once. No two elements of an output share a place.
+   */
+  strides?: readonly number[]
+}
 
 /**
- * A dense row-major tensor, in onnxruntime-common's vocabulary; `type` tells the class of `data`, which may be a view at any offset of a
- * larger buffer, shared or not, and must hold exactly the product of `dims`. It is used in place, except that an asynchronous run
- * copies arrays on resizable buffers.
+ * A tensor in onnxruntime-common's vocabulary, with strides; `type` tells the class of `data`, which may be a view at any offset of a
+ * larger buffer, shared or not. Without strides it must hold exactly the product of `dims`, with strides everything they lead to.
+ *
+ * It is used in place, with two exceptions: an asynchronous run copies arrays on resizable buffers; and strides and bfloat16 are read and
+ * written by presets of version 2 on the native engine alone, in query, key, value and output, while everything else works on a dense
+ * copy, with bfloat16 as float32. Results are the same to the bit.
  */
 export type Tensor = FloatTensor | Int8Tensor
 
 /** What a tensor of this package may hold. */
 export type ElementType = TensorType | BoolTensor['type']
 
-/** Which keys are seen: 0 = not, anything else = seen. Dense, row-major. */
-export interface BoolTensor {
+/** Which keys are seen: 0 = not, anything else = seen. */
+export interface BoolTensor extends TensorLayout {
   type: 'bool'
-  dims: readonly number[]
   data: Uint8Array
   scale?: undefined
 }
 
 /** A {@link Tensor} of floating-point numbers. */
-export type FloatTensor = Float32Tensor | Float16Tensor
+export type FloatTensor = Float32Tensor | Float16Tensor | BFloat16Tensor
 
 /** A {@link Tensor} of single precision. */
-export interface Float32Tensor {
+export interface Float32Tensor extends TensorLayout {
   type: 'float32'
-  dims: readonly number[]
   data: Float32Array
   scale?: undefined
 }
 
 /** A {@link Tensor} of half precision. */
-export interface Float16Tensor {
+export interface Float16Tensor extends TensorLayout {
   type: 'float16'
-  dims: readonly number[]
   /** IEEE 754 bits, or a Float16Array where the runtime has it. */
   data: Uint16Array | Float16ArrayLike
+  scale?: undefined
+}
+
+/** A {@link Tensor} of the upper halves of single precision. */
+export interface BFloat16Tensor extends TensorLayout {
+  type: 'bfloat16'
+  /** Bits. */
+  data: Uint16Array
   scale?: undefined
 }
 
@@ -197,9 +216,8 @@ export interface Float16ArrayLike extends ArrayBufferView {
 }
 
 /** A {@link Tensor} of quantized numbers. */
-export interface Int8Tensor {
+export interface Int8Tensor extends TensorLayout {
   type: 'int8'
-  dims: readonly number[]
   data: Int8Array
   /**
    * Real value = scale * integer. Presets of version 1: positive and finite, as many as the quantization scope asks for:
@@ -233,8 +251,9 @@ export interface AttentionInputs<Output extends FloatTensor = FloatTensor> {
    */
   bias?: FloatTensor
   /**
-   * Where to write; dims [batch, heads, queryLength, valueDim], float32 or float16 (magnitudes from 65520, which it cannot hold, are errors); shares no memory
-   * with an input. Default: a new float32 tensor.
+   * Where to write; dims [batch, heads, queryLength, valueDim], floats of any type. Results are rounded to it from float32, to nearest,
+   * ties to even; what it cannot hold is an error: float16 magnitudes from 65520, bfloat16's from 1.99609375 · 2^127. Shares no element with an
+   * input; strides leave what is between the rows alone. Default: a new float32 tensor.
    */
   output?: Output
   /** Also return what happened inside: costs L x L memory. Pipelines `int8` and `int`. Default false. */

@@ -16,7 +16,7 @@ import { type Synthetic, synthetics } from './synthetic.js'
 import { UsageError } from './usage-error.js'
 
 const engineNames = ['native', 'acl', 'reference'] as const satisfies readonly EngineName[]
-const inputTypes = ['float32', 'float16', 'int8'] as const satisfies readonly TensorType[]
+const inputTypes = ['float32', 'float16', 'bfloat16', 'int8'] as const satisfies readonly TensorType[]
 const presets: readonly Preset[] = [...indexPresets, ...blockPresets]
 
 /** What the flags ask for; what is absent is chosen by the benchmark. */
@@ -159,7 +159,7 @@ function checkTogether(options: Options): void {
     throw new UsageError('--kv-heads', `a divisor of the ${heads} heads`, `${kvHeads}`)
   }
   if (inputType === 'int8' && !options.pipelines.every(isQuantized)) {
-    throw new UsageError('--input-type', 'float32 or float16, for the pipelines 0 and 1', "'int8'")
+    throw new UsageError('--input-type', 'float32, float16 or bfloat16, for the pipelines 0 and 1', "'int8'")
   }
   if (preset !== undefined && !options.pipelines.some(isQuantized)) {
     throw new UsageError('--preset', 'the pipeline 2 or 3 beside it', `'${preset}'`)

@@ -2,6 +2,7 @@ import {
   Attention,
   type AttentionInputs,
   type AttentionOptions,
+  bfloat16Bits,
   blockPresets,
   type EngineName,
   float16Bits,
@@ -78,11 +79,15 @@ function tensorsOf(input: Input): Pick<AttentionInputs, 'query' | 'key' | 'value
   }
 }
 
-const toFloat16 = ({ dims, data }: Tensor): Tensor => ({
-  type: 'float16',
-  dims,
-  data: Uint16Array.from(data as Float32Array, float16Bits),
-})
+function toHalves({ query, key, value }: ReturnType<typeof tensorsOf>, type: 'float16' | 'bfloat16') {
+  const bits = type === 'float16' ? float16Bits : bfloat16Bits
+  const convert = ({ dims, data }: Tensor): Tensor => ({
+    type,
+    dims,
+    data: Uint16Array.from(data as Float32Array, bits),
+  })
+  return { query: convert(query), key: convert(key), value: convert(value) }
+}
 
 /** Of version 2. */
 const byRow = { query: 'row', key: 'row', value: 'row' } as const
@@ -127,7 +132,8 @@ export function openContender(variant: Variant, input: Input, type: TensorType, 
   const float32 = tensorsOf(input)
   const tensors = {
     float32: () => float32,
-    float16: () => ({ query: toFloat16(float32.query), key: toFloat16(float32.key), value: toFloat16(float32.value) }),
+    float16: () => toHalves(float32, 'float16'),
+    bfloat16: () => toHalves(float32, 'bfloat16'),
     int8: () => toInt8(float32, attention),
   }[type]()
   const inputs = { ...tensors, output: { type: 'float32' as const, dims: float32.query.dims, data: output } }

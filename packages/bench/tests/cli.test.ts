@@ -396,7 +396,7 @@ describe('results', () => {
     ])
   })
 
-  it.each(['float16', 'int8'])('gives the pipelines %s', async (type) => {
+  it.each(['float16', 'bfloat16', 'int8'])('gives the pipelines %s', async (type) => {
     const { stdout } = await bench([...small, '--L', '64', '--input-type', type, '--json', '-'])
     const { results } = JSON.parse(stdout)
     expect(results.length).toBe(type === 'int8' ? 3 : 5)
@@ -567,7 +567,7 @@ describe('errors', () => {
     ],
     [['--threads', '1,2'], /^argument --threads: expected 1, as the reference engine has one thread, received 1,2/],
     [['--pipe', '0,1', '--preset', 'paper'], /^argument --preset: expected the pipeline 2 or 3 beside it/],
-    [['--pipe', '0,3', '--input-type', 'int8'], /^argument --input-type: expected float32 or float16/],
+    [['--pipe', '0,3', '--input-type', 'int8'], /^argument --input-type: expected float32, float16 or bfloat16/],
     [['--L', '16777216', '--heads', '65536'], /^argument --L: expected tensors within the memory/],
     [
       ['--L', '65536'],
@@ -592,8 +592,8 @@ describe('errors', () => {
       /^argument --preset: expected one of paper, precise-1, precise, fast, compact, finest, received 'exact'/,
     ],
     [['--synthetic', 'odd'], /^argument --synthetic: expected one of normal, flat, peaky, sink/],
-    [['--input-type', 'float64'], /^argument --input-type: expected one of float32, float16, int8/],
-    [['--input-type', 'int8', '--pipe', '0'], /^argument --input-type: expected float32 or float16/],
+    [['--input-type', 'float64'], /^argument --input-type: expected one of float32, float16, bfloat16, int8/],
+    [['--input-type', 'int8', '--pipe', '0'], /^argument --input-type: expected float32, float16 or bfloat16/],
     [['--peer', 'torch'], /^argument --peer: expected one of onnxruntime, received 'torch'/],
     [['--input', 'absent'], /^argument --input: expected a readable file, received 'absent' \(ENOENT\)/],
     [['--input', 'directory'], /^argument --input: expected a readable file, received 'directory' \(EISDIR\)/],

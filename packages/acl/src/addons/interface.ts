@@ -1,10 +1,10 @@
 import type { NumericArray } from '../checks/buffers.js'
 import type { Scope } from '../checks/scopes.js'
 import type { ResolvedTable } from '../options/table.js'
-import type { Intermediates, Normalization } from '../types.js'
+import type { ElementType, Intermediates, Normalization } from '../types.js'
 
 /** Counts changes of this interface, so that an addon built before one is not mistaken for its successor; `addon.cc` has the same. */
-export const interfaceVersion = 4
+export const interfaceVersion = 5
 
 /** The C++ addon. It trusts TypeScript with everything but memory: each array's size is checked again on the other side. */
 export interface Addon {
@@ -102,11 +102,19 @@ export interface NativeBlockCall {
   queryLength: number
   keyLength: number
   query: NumericArray
+  /** {@link elementTypeCode}, as those below. */
+  queryType: number
+  /** [batch, head, row] in elements, as those below. */
+  queryStrides: Float64Array
   /** One per row, as the two below; of int8 only. */
   queryScale: Float32Array | undefined
   key: NumericArray
+  keyType: number
+  keyStrides: Float64Array
   keyScale: Float32Array | undefined
   value: NumericArray
+  valueType: number
+  valueStrides: Float64Array
   valueScale: Float32Array | undefined
   keyLengths: Uint32Array | undefined
   queryStart: Int32Array | undefined
@@ -117,6 +125,8 @@ export interface NativeBlockCall {
   smoothKey: boolean
   centerValue: boolean
   output: NumericArray
+  outputType: number
+  outputStrides: Float64Array
   logSumExp: Float32Array | undefined
   intermediates: NativeBlockIntermediates | undefined
   /** Receives total, prepare, scores, softmax, values, output in milliseconds. */
@@ -143,6 +153,11 @@ export interface NativeBlockIntermediates {
 const scopes: readonly Scope[] = ['tensor', 'head', 'row', 'channel']
 
 export const scopeCode = (scope: Scope): number => scopes.indexOf(scope)
+
+/** In the order of the C++ enumeration. */
+const elementTypes: readonly ElementType[] = ['float32', 'float16', 'int8', 'bfloat16']
+
+export const elementTypeCode = (type: ElementType): number => elementTypes.indexOf(type)
 
 export const normalizationCode = (normalization: Normalization): number => (normalization === 'integer' ? 0 : 1)
 

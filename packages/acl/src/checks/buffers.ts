@@ -8,7 +8,6 @@ const typedArrayPrototype: object = Object.getPrototypeOf(Uint8Array.prototype)
 const intrinsic = (name: string | symbol) => Object.getOwnPropertyDescriptor(typedArrayPrototype, name)!.get!
 const getName = intrinsic(Symbol.toStringTag)
 const getLength = intrinsic('length')
-const getByteLength = intrinsic('byteLength')
 const getByteOffset = intrinsic('byteOffset')
 const getBuffer = intrinsic('buffer')
 
@@ -36,13 +35,6 @@ export function isDetached(array: ArrayBufferView): boolean {
 export function canShrink(array: ArrayBufferView): boolean {
   const buffer = arrayBuffer(array)
   return !types.isSharedArrayBuffer(buffer) && Reflect.get(ArrayBuffer.prototype, 'resizable', buffer) === true
-}
-
-/** Whether two arrays share a byte of the same buffer. */
-export function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
-  if (arrayBuffer(a) !== arrayBuffer(b)) return false
-  const [startA, startB]: number[] = [getByteOffset.call(a), getByteOffset.call(b)]
-  return startA! < startB! + getByteLength.call(b) && startB! < startA! + getByteLength.call(a)
 }
 
 /** A plain view of fixed length on the same bytes: 16-bit floats as their bits, and nothing that tracks a growing buffer. */

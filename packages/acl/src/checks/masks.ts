@@ -10,7 +10,7 @@ export interface Masks {
   readonly queryStart: Int32Array | undefined
   /** [1 or batch, 1 or heads, 1 or queryLength, keyLength], 0 = hidden */
   readonly mask: CheckedTensor | undefined
-  /** float32 or float16, dims as the mask's; its values are not looked at yet. */
+  /** Floats, dims as the mask's; its values are not looked at yet. */
   readonly bias: CheckedTensor | undefined
 }
 
@@ -21,7 +21,8 @@ export function checkMasks(inputs: { readonly [name in (typeof maskNames)[number
   const [batch, , , keyLength] = dims
   const mask = inputs.mask === undefined ? undefined : checkTensor(inputs.mask, 'mask', ['bool'])
   if (mask) requireBroadcast(mask, dims)
-  const bias = inputs.bias === undefined ? undefined : checkTensor(inputs.bias, 'bias', ['float32', 'float16'])
+  const bias =
+    inputs.bias === undefined ? undefined : checkTensor(inputs.bias, 'bias', ['float32', 'float16', 'bfloat16'])
   if (bias) requireBroadcast(bias, dims)
   return {
     keyLengths: checkKeyLengths(inputs.keyLengths, batch, keyLength),

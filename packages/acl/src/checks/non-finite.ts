@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import { bfloat16Overflow } from '../bfloat16.js'
 import { float16Overflow, float16Value } from '../float16.js'
 import type { ElementType, Pipeline } from '../types.js'
 import { failWith } from './checks.js'
@@ -72,7 +73,8 @@ export function requireOutput(type: ElementType, values: Float32Array): void {
 }
 
 export function outputOverflows(type: ElementType): never {
-  const limit = type === 'float16' ? `magnitudes below ${float16Overflow}` : 'magnitudes that stay finite in float32'
+  const bound = type === 'float16' ? float16Overflow : type === 'bfloat16' ? bfloat16Overflow : undefined
+  const limit = bound ? `magnitudes below ${bound}` : 'magnitudes that stay finite in float32'
   return failWith('NON_FINITE', 'output', `${limit}, as its type '${type}' needs`, 'larger ones')
 }
 
@@ -84,7 +86,7 @@ export function tooWide(argument: string): never {
 
 /** Throws for an element that is NaN, infinite or beyond the range of a number format. */
 export function reject(
-  { argument, data, dims, type }: CheckedTensor,
+  { argument, data, dims, sourceStrides, type }: CheckedTensor,
   format: 'float16' | 'float32',
   index: number,
 ): never {
@@ -92,7 +94,8 @@ export function reject(
   const row = Math.floor(index / headDim)
   const head = Math.floor(row / length)
   const place = [Math.floor(head / heads), head % heads, row % length, index % headDim]
+  const element = place.reduce((sum, at, axis) => sum + at * (sourceStrides[axis] ?? 1), 0)
   const value = type === 'float16' ? float16Value(data[index]!) : data[index]
   const expected = format === 'float16' ? `finite values below ${float16Overflow}, float16's range,` : 'finite values'
-  return failWith('NON_FINITE', argument, expected, `${value} at [${place.join(', ')}] (element ${index})`)
+  return failWith('NON_FINITE', argument, expected, `${value} at [${place.join(', ')}] (element ${element})`)
 }

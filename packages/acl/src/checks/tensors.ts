@@ -3,6 +3,7 @@ import type { ElementType } from '../types.js'
 import { arrayLength, arrayName, fixedView, isDetached, type NumericArray } from './buffers.js'
 import { anyObject, fail, failWith, integer, isArray, oneOf, read, snapshot } from './checks.js'
 import { describe } from './describe.js'
+import { denseStrides, isDense, type Strides, span } from './layouts.js'
 import { type Dims, type Scope, scaleCount } from './scopes.js'
 
 /** A tensor after the border: read once, checked, its data a plain view of fixed length. */
@@ -11,10 +12,14 @@ export interface CheckedTensor {
   readonly argument: string
   readonly type: ElementType
   readonly dims: Dims
+  /** Of `data`. */
+  readonly strides: Strides
+  /** Dense tensors: as many elements as the dims say. */
   readonly data: NumericArray
   /** The caller's own array, which decides whether the memory is still there after a run. */
   readonly source: ArrayBufferView
-  /** Elements the array had when it was checked. */
+  readonly sourceStrides: Strides
+  /** Elements of `source` when it was checked. */
   readonly length: number
   /** As the caller gave it. */
   readonly givenScale: unknown
@@ -27,22 +32,38 @@ const maxDim = 2 ** 32 - 1
 const classes: Record<ElementType, readonly string[]> = {
   float32: ['Float32Array'],
   float16: ['Uint16Array', 'Float16Array'],
+  bfloat16: ['Uint16Array'],
   int8: ['Int8Array'],
   bool: ['Uint8Array'],
 }
 
 /** Check a tensor of four dims by itself. Its array is looked at last: reading the rest may run getters. */
 export function checkTensor(given: unknown, argument: string, allowed: readonly ElementType[]): CheckedTensor {
-  const tensor = snapshot(anyObject(given, argument), ['type', 'dims', 'data', 'scale'], `${argument}.`)
+  const tensor = snapshot(anyObject(given, argument), ['type', 'dims', 'strides', 'data', 'scale'], `${argument}.`)
   const type = oneOf(tensor.type, `${argument}.type`, allowed)
   const dims = checkDims(tensor.dims, `${argument}.dims`)
-  const length = elementCount(dims, `${argument}.dims`)
-  const source = checkArray(tensor.data, `${argument}.data`, classes[type], length)
+  const count = elementCount(dims, `${argument}.dims`)
+  const isGiven = tensor.strides !== undefined
+  const strides = isGiven ? checkStrides(tensor.strides, `${argument}.strides`) : denseStrides(dims)
+  const source = isGiven
+    ? requireSpan(tensor.data, argument, classes[type], span(dims, strides))
+    : checkArray(tensor.data, `${argument}.data`, classes[type], count)
   const { scale: givenScale } = tensor
   if (type !== 'int8' && givenScale !== undefined) {
     fail('UNKNOWN_OPTION', `${argument}.scale`, `no scale with type '${type}'`, givenScale)
   }
-  return { argument, type, dims, data: fixedView(source), source, length, givenScale }
+  const view = fixedView(source)
+  return {
+    argument,
+    type,
+    dims,
+    strides,
+    data: isDense({ dims, strides }) ? (view.subarray(0, count) as NumericArray) : view,
+    source,
+    sourceStrides: strides,
+    length: view.length,
+    givenScale,
+  }
 }
 
 /** The same tensor with its scales, one per group of `scope`; a tensor of floats comes back as it is. */
@@ -87,20 +108,34 @@ export function checkArray(
   length: number,
   because = 'the product of dims',
 ): ArrayBufferView {
-  const name = arrayName(value)
-  if (name === undefined || !names.includes(name)) fail('INVALID_ARGUMENT', argument, `a ${names.join(' or ')}`, value)
-  const array = value as ArrayBufferView
+  const array = anyArray(value, argument, names)
   if (arrayLength(array) === length) return array
-  const received = isDetached(array) ? `a detached ${name}` : describe(array)
-  return failWith('SHAPE_MISMATCH', argument, `${length} elements (${because})`, received)
+  return failWith('SHAPE_MISMATCH', argument, `${length} elements (${because})`, describeArray(array))
 }
+
+/** A typed array that holds at least as many elements as a tensor with strides spans. */
+function requireSpan(value: unknown, argument: string, names: readonly string[], length: number): ArrayBufferView {
+  const array = anyArray(value, `${argument}.data`, names)
+  if (arrayLength(array) >= length) return array
+  const expected = `at least ${length} elements, to which dims and strides lead`
+  return failWith('SHAPE_MISMATCH', `${argument}.data`, expected, describeArray(array))
+}
+
+function anyArray(value: unknown, argument: string, names: readonly string[]): ArrayBufferView {
+  const name = arrayName(value)
+  if (name !== undefined && names.includes(name)) return value as ArrayBufferView
+  return fail('INVALID_ARGUMENT', argument, `a ${names.join(' or ')}`, value)
+}
+
+const describeArray = (array: ArrayBufferView): string =>
+  isDetached(array) ? `a detached ${arrayName(array)}` : describe(array)
 
 /** Each array must still have the elements it had when it was checked. */
 export function requireUnchanged(tensors: readonly CheckedTensor[]): void {
   for (const { argument, source, length } of tensors) {
     if (arrayLength(source) === length) continue
-    const received = isDetached(source) ? `a detached ${arrayName(source)}` : describe(source)
-    failWith('BUFFER_CHANGED', `${argument}.data`, `${length} elements until the run is complete`, received)
+    const expected = `${length} elements until the run is complete`
+    failWith('BUFFER_CHANGED', `${argument}.data`, expected, describeArray(source))
   }
 }
 
@@ -175,6 +210,18 @@ function checkDims(given: unknown, argument: string): Dims {
     return integer(read(given, axis, path), path, 1, maxDim)
   })
   return dims as unknown as Dims
+}
+
+function checkStrides(given: unknown, argument: string): Strides {
+  if (!isArray(given) || read(given, 'length', argument) !== axes.length) {
+    return fail('SHAPE_MISMATCH', argument, `[${axes.join(', ')}]`, given)
+  }
+  const strides = [0, 1, 2].map((axis) => {
+    const path = `${argument}[${axis}]`
+    return integer(read(given, axis, path), path, 0, Number.MAX_SAFE_INTEGER)
+  })
+  oneOf(read(given, 3, `${argument}[3]`), `${argument}[3]`, [1])
+  return strides as unknown as Strides
 }
 
 function elementCount(dims: Dims, argument: string): number {

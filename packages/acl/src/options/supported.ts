@@ -1,4 +1,6 @@
 import { failWith } from '../checks/checks.js'
+import { isPlain } from '../checks/dense.js'
+import type { CheckedTensor } from '../checks/tensors.js'
 import type { Problem } from '../sessions/problem.js'
 import type { EngineName } from '../types.js'
 import type { ResolvedOptions } from './options.js'
@@ -18,4 +20,11 @@ export function requireSupported(engine: EngineName, options: ResolvedOptions, p
   if (options.valueDim !== options.headDim) lacks('valueDim', 'another one than headDim')
   for (const name of ['window', 'alibiSlopes', 'sinks'] as const) if (options[name] !== undefined) lacks(name, 'one')
   for (const name of ['queryStart', 'mask', 'bias'] as const) if (problem?.[name]) lacks(name, 'one')
+}
+
+const readByRows = ['query', 'key', 'value', 'output']
+
+/** Whether an engine reads or writes a tensor as it lies in memory; the others work on dense copies without bfloat16. */
+export function takesLayout(engine: EngineName, options: ResolvedOptions, tensor: CheckedTensor): boolean {
+  return isPlain(tensor) || (engine === 'native' && options.version === 2 && readByRows.includes(tensor.argument))
 }

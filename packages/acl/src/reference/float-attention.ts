@@ -22,7 +22,7 @@ export function floatAttention(options: ResolvedOptions, problem: Problem): Floa
   const roundProbability = half ? roundToFloat16 : (p: number) => p
   const addend = logitAddend(options, problem)
 
-  const output = new Float32Array(problem.output.length)
+  const output = new Float32Array(problem.output.data.length)
   const logits = new Float64Array(problem.keyLength)
   for (const row of rows(options, problem)) {
     const { keys, kvHead } = row

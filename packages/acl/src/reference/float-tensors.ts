@@ -1,7 +1,7 @@
 import type { CheckedTensor } from '../checks/tensors.js'
 import { float16Bits, float16Value } from '../float16.js'
 
-/** The values of a float32 or float16 tensor; float32 data comes back as it is. */
+/** The values of a plain float32 or float16 tensor; float32 data comes back as it is. */
 export function toFloat32({ data }: CheckedTensor): Float32Array {
   return data instanceof Float32Array ? data : Float32Array.from(data, float16Value)
 }

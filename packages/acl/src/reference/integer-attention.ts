@@ -36,7 +36,7 @@ export function integerAttention(options: ResolvedOptions & QuantizedOptions, pr
   const valueScale = (kvHead: number, column: number): number =>
     value.scale[scaleIndex(quantization.value, problem.value.dims, kvHead, 0, column)]!
 
-  const output = new Float32Array(problem.output.length)
+  const output = new Float32Array(problem.output.data.length)
   const scores = new Int32Array(keyLength)
   const softmax = isIndex(options) ? indexSoftmax(options, problem) : floatSoftmax(options, problem)
   for (const row of rows(options, problem)) {

@@ -1,6 +1,7 @@
 import { callAddon } from '../addons/call.js'
 import {
   type Addon,
+  elementTypeCode,
   type NativeAttention,
   type NativeBlockCall,
   type NativeBlockIntermediates,
@@ -9,6 +10,7 @@ import {
   status,
 } from '../addons/interface.js'
 import { failWith } from '../checks/checks.js'
+import { isPlain } from '../checks/dense.js'
 import { firstLine } from '../checks/describe.js'
 import { allAtOnce, oneByOne, outputOverflows, type Steps } from '../checks/non-finite.js'
 import type { CheckedTensor } from '../checks/tensors.js'
@@ -20,7 +22,7 @@ import { explainUnusable } from '../reference/version-2/explain.js'
 import type { BlockIntermediates, InstructionSet, StageTimes } from '../types.js'
 import { absent, allocateBlockIntermediates } from './intermediates.js'
 import { stages } from './native-session.js'
-import { overlapping, type Problem } from './problem.js'
+import { overlapping, type Problem, withCopies } from './problem.js'
 import type { Session } from './session.js'
 
 /** Version 2 of the numerics on the native engine. */
@@ -72,7 +74,7 @@ export class BlockSession implements Session {
     }
     if (outcome >= status.overlapsQuery) overlapping(['query', 'key', 'value'][outcome - status.overlapsQuery]!)
     if (outcome === status.nonFiniteBias) requireBias(problem)
-    if (outcome <= status.nonFiniteValue) yield* explainUnusable(this.#options, problem)
+    if (outcome <= status.nonFiniteValue) yield* explainUnusable(this.#options, withCopies(problem, isStrided))
     return outputOverflows(problem.output.type)
   }
 }
@@ -98,20 +100,30 @@ function nativeCall(problem: Problem): NativeBlockCall {
   return {
     ...{ batch, queryLength, keyLength, keyLengths, queryStart, smoothKey, centerValue, logSumExp },
     query: query.data,
+    queryType: elementTypeCode(query.type),
+    queryStrides: Float64Array.from(query.strides),
     queryScale: query.scale,
     key: key.data,
+    keyType: elementTypeCode(key.type),
+    keyStrides: Float64Array.from(key.strides),
     keyScale: key.scale,
     value: value.data,
+    valueType: elementTypeCode(value.type),
+    valueStrides: Float64Array.from(value.strides),
     valueScale: value.scale,
     mask: mask?.data,
     maskDims: dimsOf(mask),
     bias: bias && (bias.data instanceof Float32Array ? bias.data : Float32Array.from(bias.data, float16Value)),
     biasDims: dimsOf(bias),
     output: output.data,
+    outputType: elementTypeCode(output.type),
+    outputStrides: Float64Array.from(output.strides),
     intermediates: problem.intermediates?.version === 2 ? intermediatesFor(problem.intermediates) : undefined,
     times: new Float64Array(6),
   }
 }
+
+const isStrided = (tensor: CheckedTensor) => !isPlain(tensor)
 
 const dimsOf = (tensor: CheckedTensor | undefined) => tensor && Uint32Array.from(tensor.dims)
 
@@ -138,7 +150,7 @@ function report(from: NativeBlockIntermediates, to: BlockIntermediates): void {
 /** What the kernels never have in memory, by the reference engine from the same inputs. */
 function deriveOthers(options: BlockOptions, problem: Problem, to: BlockIntermediates): void {
   const derived = allocateBlockIntermediates(options, problem)
-  blockAttention(options, { ...problem, intermediates: derived, logSumExp: undefined })
+  blockAttention(options, { ...withCopies(problem, isStrided), intermediates: derived, logSumExp: undefined })
   for (const name of ['keyOffset', 'valueOffset', 'scores', 'distance', 'weight', 'folded', 'blockSum'] as const) {
     to[name].set(derived[name])
   }

@@ -1,5 +1,6 @@
-import { type NumericArray, overlap } from '../checks/buffers.js'
 import { boolean, fail, failWith, integer, record, type Snapshot } from '../checks/checks.js'
+import { plainCopy } from '../checks/dense.js'
+import { denseStrides, isNested, overlap } from '../checks/layouts.js'
 import { checkMasks, type Masks, maskNames } from '../checks/masks.js'
 import type { Dims } from '../checks/scopes.js'
 import { allocate, type CheckedTensor, checkTensor, requireDims, withRowScale, withScale } from '../checks/tensors.js'
@@ -32,8 +33,8 @@ export interface Problem extends Masks {
 }
 
 const inputNames = ['query', 'key', 'value', ...maskNames, 'output', 'intermediates', 'logSumExp']
-const floatTypes: readonly TensorType[] = ['float32', 'float16']
-const anyType: readonly TensorType[] = ['float32', 'float16', 'int8']
+const floatTypes: readonly TensorType[] = ['float32', 'float16', 'bfloat16']
+const anyType: readonly TensorType[] = [...floatTypes, 'int8']
 
 /** Longest key sequence: a row sum of pipeline `int` must fit 32 bits in version 1, 63 bits in version 2. */
 export function maxKeyLength(options: ResolvedOptions): number {
@@ -62,7 +63,7 @@ export function checkProblem(options: ResolvedOptions, asked: Snapshot, given: u
   if (bias && isIndex(options)) noAddend('bias', options.preset, inputs.bias)
   const { output, outputTensor } = checkOutput(inputs.output, [batch, heads, queryLength, valueDim])
   for (const input of [query, key, value, mask, bias]) {
-    if (input && overlap(output.data, input.data)) overlapping(input.argument)
+    if (input && overlap(output, input)) overlapping(input.argument)
   }
   const wantsIntermediates = inputs.intermediates !== undefined && boolean(inputs.intermediates, 'intermediates')
   if (wantsIntermediates && options.version === undefined) {
@@ -116,7 +117,7 @@ function withScales({ quantization }: QuantizedOptions, { query, key, value }: T
 function withRowScales({ keyBits, valueBits, ...options }: BlockOptions, { query, key, value }: Tensors): Tensors {
   if ((query.type === 'int8') !== (key.type === 'int8')) {
     const expected =
-      query.type === 'int8' ? "'int8', as the query's" : "'float32' or 'float16', as the query is no int8"
+      query.type === 'int8' ? "'int8', as the query's" : "'float32', 'float16' or 'bfloat16', as the query is no int8"
     failWith('INVALID_ARGUMENT', 'key.type', expected, `'${key.type}'`)
   }
   if (key.type === 'int8') {
@@ -132,7 +133,7 @@ function withRowScales({ keyBits, valueBits, ...options }: BlockOptions, { query
 
 function notForInt8(option: string, argument: string, value?: number): never {
   const received = `an int8 ${argument} with ${option}${value === undefined ? '' : `: ${value}`}`
-  return failWith('UNKNOWN_OPTION', option, `a float32 or float16 ${argument}, quantized here`, received)
+  return failWith('UNKNOWN_OPTION', option, `a ${argument} of floats, quantized here`, received)
 }
 
 function subtractsMean(
@@ -154,8 +155,10 @@ function checkOutput(given: unknown, dims: Dims): { output: CheckedTensor; outpu
       argument: 'output',
       type: 'float32',
       dims,
+      strides: denseStrides(dims),
       data,
       source: data,
+      sourceStrides: denseStrides(dims),
       length,
       givenScale: undefined,
     }
@@ -163,6 +166,10 @@ function checkOutput(given: unknown, dims: Dims): { output: CheckedTensor; outpu
   }
   const output = checkTensor(given, 'output', floatTypes)
   requireDims(output, dims)
+  if (!isNested(output)) {
+    const expected = 'strides that give every element a place of its own, one dimension within another'
+    failWith('INVALID_ARGUMENT', 'output.strides', expected, `[${[...output.strides, 1].join(', ')}]`)
+  }
   return { output, outputTensor: given as FloatTensor }
 }
 
@@ -178,14 +185,9 @@ export function arraysOf({ query, key, value, mask, bias, output }: Problem): Ch
 
 /** The same run, with private copies of the tensors for which `isCopied` holds. */
 export function withCopies(problem: Problem, isCopied: (tensor: CheckedTensor) => boolean): Problem {
-  const copy = (tensor: CheckedTensor) => (isCopied(tensor) ? { ...tensor, data: copyOf(tensor) } : tensor)
+  const copy = <T extends CheckedTensor | undefined>(tensor: T) =>
+    (tensor && isCopied(tensor) ? plainCopy(tensor) : tensor) as T
   const { query, key, value, mask, bias, output } = problem
-  const inputs = { query: copy(query), key: copy(key), value: copy(value) }
-  return { ...problem, ...inputs, mask: mask && copy(mask), bias: bias && copy(bias), output: copy(output) }
-}
-
-function copyOf({ argument, data }: CheckedTensor): NumericArray {
-  const copy = allocate<NumericArray>(data.constructor as new (length: number) => NumericArray, data.length, argument)
-  copy.set(data)
-  return copy
+  const inputs = { query: copy(query), key: copy(key), value: copy(value), mask: copy(mask), bias: copy(bias) }
+  return { ...problem, ...inputs, output: copy(output) }
 }

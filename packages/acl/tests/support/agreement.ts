@@ -4,6 +4,7 @@ import {
   type AttentionInputs,
   type AttentionOptions,
   type AttentionResult,
+  bfloat16Value,
   type EngineName,
   type FloatTensor,
   float16Value,
@@ -84,6 +85,7 @@ export function expectAgreement(
 
 /** A tensor's numbers. */
 export function floats({ type, data }: Tensor): ArrayLike<number> {
+  if (type === 'bfloat16') return Array.from(data, bfloat16Value)
   return type === 'float16' && data instanceof Uint16Array ? Array.from(data, float16Value) : (data as Float32Array)
 }
 

@@ -27,7 +27,7 @@ export function blockAttention(options: BlockOptions, problem: Problem): Float32
   const intermediates = problem.intermediates?.version === 2 ? problem.intermediates : undefined
   if (intermediates) reportOperands(intermediates, operands)
 
-  const output = new Float32Array(problem.output.length)
+  const output = new Float32Array(problem.output.data.length)
   for (const row of rows(options, problem)) {
     const firstKey = row.kvHead * keyLength
     for (const operand of [key, value]) {
