@@ -97,12 +97,14 @@ std::unique_ptr<Request> read_request(const Napi::CallbackInfo& info, const Atte
   arguments.key_length = integer_of(info[2], "keyLength", 1, max_key_length(options.pipeline));
   const Shape query = shape_of(env, arguments.batch, options.heads, arguments.query_length, options.head_dim);
   const Shape key = shape_of(env, arguments.batch, options.kv_heads, arguments.key_length, options.head_dim);
+  const Shape value = shape_of(env, arguments.batch, options.kv_heads, arguments.key_length, options.value_dim);
+  const Shape out = shape_of(env, arguments.batch, options.heads, arguments.query_length, options.value_dim);
 
   const bool quantized = options.pipeline == Pipeline::int8 || options.pipeline == Pipeline::integer;
   Bytes inputs[3];
   arguments.query = input_of(info[3], info[4], "query", query, options.query_scope, quantized, &inputs[0]);
   arguments.key = input_of(info[5], info[6], "key", key, options.key_scope, quantized, &inputs[1]);
-  arguments.value = input_of(info[7], info[8], "value", key, options.value_scope, quantized, &inputs[2]);
+  arguments.value = input_of(info[7], info[8], "value", value, options.value_scope, quantized, &inputs[2]);
 
   arguments.key_lengths =
       static_cast<const std::uint32_t*>(optional_data_of(info[9], "keyLengths", napi_uint32_array, arguments.batch));
@@ -111,8 +113,8 @@ std::unique_ptr<Request> read_request(const Napi::CallbackInfo& info, const Atte
       reject(env, "keyLengths", "lengths within the key tensor");
 
   const Elements output = elements_of(info[10], "output");
-  if (!is_float(output.type) || output.length != query.elements)
-    reject(env, "output", "floats, as many as the query has");
+  if (!is_float(output.type) || output.length != out.elements)
+    reject(env, "output", "floats, as many as its dims say");
   arguments.output_type = output.type == napi_float32_array ? ElementType::float32 : ElementType::float16;
   arguments.output = output.data;
   for (unsigned i = 0; i < 3; ++i)
@@ -125,6 +127,15 @@ std::unique_ptr<Request> read_request(const Napi::CallbackInfo& info, const Atte
     request.intermediates = intermediates_of(info[11].As<Napi::Object>(), options, query, key);
     arguments.intermediates = &request.intermediates;
   }
+  if (!info[12].IsObject())
+    reject(env, "masks", "an object");
+  request.masks = masks_of(info[12].As<Napi::Object>(),
+                           {arguments.batch, options.heads, arguments.query_length, arguments.key_length});
+  if (quantized && (request.masks.mask.data || request.masks.bias.data))
+    reject(env, "masks", "no mask and no bias with a quantized pipeline");
+  arguments.query_starts = request.masks.query_starts_or_null();
+  arguments.mask = request.masks.mask;
+  arguments.bias = request.masks.bias;
   request.times = static_cast<double*>(data_of(info[times_position], "times", napi_float64_array, 6));
   return call;
 }

@@ -83,31 +83,6 @@ TensorView view_of(Napi::Object object, const char* scale_name, const Shape& sha
   return view;
 }
 
-/// [1 or batch, 1 or heads, 1 or queryLength, keyLength]
-template <class T>
-PairView<T> pairs_of(Napi::Object object, const char* name, const char* dims_name, napi_typedarray_type type,
-                     const Shape& scores) {
-  PairView<T> view;
-  const Napi::Value data = object.Get(name);
-  if (data.IsUndefined())
-    return view;
-  const Napi::Env env = object.Env();
-  const auto* dims = static_cast<const std::uint32_t*>(data_of(object.Get(dims_name), dims_name, napi_uint32_array, 4));
-  const std::size_t full[4] = {scores.batch, scores.heads, scores.length, scores.dim};
-  std::size_t count = 1;
-  for (int i = 0; i < 4; ++i) {
-    if (dims[i] != full[i] && (i == 3 || dims[i] != 1))
-      reject(env, dims_name, "dims that broadcast");
-    count = product(env, count, dims[i]);
-  }
-  view.data = static_cast<const T*>(data_of(data, name, type, count));
-  const auto stride = [&](int axis, std::size_t elements) { return dims[axis] == 1 ? 0 : std::ptrdiff_t(elements); };
-  view.row_stride = stride(2, dims[3]);
-  view.head_stride = stride(1, std::size_t{dims[2]} * dims[3]);
-  view.batch_stride = stride(0, std::size_t{dims[1]} * dims[2] * dims[3]);
-  return view;
-}
-
 BlockIntermediates intermediates_of(Napi::Object object, const Shape& query, const Shape& key, const Shape& value) {
   const Napi::Env env = object.Env();
   const std::size_t rows = query.rows(env), keys = key.rows(env), pairs = product(env, rows, key.length);
@@ -161,13 +136,10 @@ std::unique_ptr<BlockCall> read_block_call(const Napi::CallbackInfo& info, const
 
   arguments.key_lengths = static_cast<const std::uint32_t*>(
       optional_data_of(object.Get("keyLengths"), "keyLengths", napi_uint32_array, arguments.batch));
-  if (const auto* starts = static_cast<const std::int32_t*>(
-          optional_data_of(object.Get("queryStart"), "queryStart", napi_int32_array, arguments.batch))) {
-    call->query_starts.assign(starts, starts + arguments.batch);
-    arguments.query_starts = call->query_starts.data();
-  }
-  arguments.mask = pairs_of<std::uint8_t>(object, "mask", "maskDims", napi_uint8_array, scores);
-  arguments.bias = pairs_of<float>(object, "bias", "biasDims", napi_float32_array, scores);
+  call->masks = masks_of(object, {scores.batch, scores.heads, scores.length, scores.dim});
+  arguments.query_starts = call->masks.query_starts_or_null();
+  arguments.mask = call->masks.mask;
+  arguments.bias = call->masks.bias;
   arguments.smooth_key = mean_of(object, "smoothKey");
   arguments.center_value = mean_of(object, "centerValue");
 

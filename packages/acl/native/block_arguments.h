@@ -3,17 +3,17 @@
 #include <napi.h>
 
 #include <memory>
-#include <vector>
 
 #include "computation.h"
 #include "intattn/block_attention.h"
+#include "masks.h"
 
 namespace intattn::addon {
 
 /// A call of version 2.
 struct BlockCall final : Call {
   BlockAttentionArguments arguments;
-  std::vector<std::int64_t> query_starts; ///< as `arguments.query_starts` says, likewise below
+  Masks masks; ///< as `arguments` has them, likewise below
   BlockIntermediates intermediates;
 };
 

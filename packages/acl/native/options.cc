@@ -18,6 +18,10 @@ double positive_of(Napi::Object object, const char* name) {
 
 bool boolean_of(Napi::Object object, const char* name) { return object.Get(name).ToBoolean().Value(); }
 
+const float* floats_of(Napi::Object object, const char* name, std::size_t count) {
+  return static_cast<const float*>(optional_data_of(object.Get(name), name, napi_float32_array, count));
+}
+
 } // namespace
 
 TableOptions table_options(Napi::Object object) {
@@ -56,7 +60,15 @@ AttentionOptions attention_options(Napi::Object object) {
   if (options.heads % options.kv_heads != 0)
     reject(object.Env(), "kvHeads", "a divisor of heads");
   options.head_dim = std::uint32_t(integer_of(object.Get("headDim"), "headDim", 1, 1024));
+  options.value_dim = std::uint32_t(integer_of(object.Get("valueDim"), "valueDim", 1, 1024));
   options.causal = boolean_of(object, "causal");
+  options.window = integer_of(object.Get("window"), "window", 0, std::size_t{1} << 53);
+  options.keep_first = integer_of(object.Get("keepFirst"), "keepFirst", 0, std::size_t{1} << 53);
+  options.slopes = floats_of(object, "alibiSlopes", options.heads);
+  options.sinks = floats_of(object, "sinks", options.heads);
+  const bool floating = options.pipeline == Pipeline::fp32 || options.pipeline == Pipeline::fp16;
+  if (!floating && (options.value_dim != options.head_dim || options.window || options.slopes || options.sinks))
+    reject(object.Env(), "pipeline", "floats with such a mask or valueDim");
   options.softmax_scale = positive_of(object, "softmaxScale");
   options.table = table_options(object);
   options.normalization = normalization_of(object);
@@ -90,13 +102,10 @@ BlockAttentionOptions block_options(Napi::Object object) {
   options.key_bits = unsigned(number("keyBits", 4, 8));
   options.value_bits = unsigned(number("valueBits", 4, 8));
   options.plane_bits = unsigned(number("planeBits", 7, 14));
-  const auto floats = [&](const char* name, std::size_t count) {
-    return static_cast<const float*>(optional_data_of(object.Get(name), name, napi_float32_array, count));
-  };
-  options.key_offset = floats("keyOffset", std::size_t{options.kv_heads} * options.head_dim);
-  options.value_offset = floats("valueOffset", std::size_t{options.kv_heads} * options.value_dim);
-  options.slopes = floats("alibiSlopes", options.heads);
-  options.sinks = floats("sinks", options.heads);
+  options.key_offset = floats_of(object, "keyOffset", std::size_t{options.kv_heads} * options.head_dim);
+  options.value_offset = floats_of(object, "valueOffset", std::size_t{options.kv_heads} * options.value_dim);
+  options.slopes = floats_of(object, "alibiSlopes", options.heads);
+  options.sinks = floats_of(object, "sinks", options.heads);
   options.isa = available_isa(object);
   return options;
 }

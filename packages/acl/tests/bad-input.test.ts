@@ -147,10 +147,10 @@ describe('options of Attention', () => {
 
   test.each([
     ['a window', { preset: 'paper' as const, window: 3 }],
-    ['sinks', { pipeline: 'fp32' as const, sinks: [0, 0, 0, 0] }],
+    ['sinks', { pipeline: 'int8' as const, sinks: [0, 0, 0, 0] }],
     ['slopes', { pipeline: 'int8' as const, alibiSlopes: [0, 0, 0, 0] }],
-    ['another valueDim', { pipeline: 'fp16' as const, valueDim: 4 }],
-  ])('%s, which the native engine does not have yet with that arithmetic', async (_, change) => {
+    ['another valueDim', { preset: 'precise-1' as const, valueDim: 4 }],
+  ])('%s, which the native engine does not have with that arithmetic', async (_, change) => {
     expectTyped(
       await errorOf(
         () => new Attention({ ...options, preset: undefined, engine: 'native', ...change } as AttentionOptions),

@@ -78,7 +78,12 @@ describe('the border of the addon, should TypeScript ever let something through'
     heads: 2,
     kvHeads: 1,
     headDim: 4,
+    valueDim: 4,
     causal: false,
+    window: 0,
+    keepFirst: 0,
+    alibiSlopes: undefined,
+    sinks: undefined,
     softmaxScale: 0.5,
     queryScope: 2,
     keyScope: 1,
@@ -105,6 +110,7 @@ describe('the border of the addon, should TypeScript ever let something through'
     undefined,
     new Float32Array(24),
     undefined,
+    {},
     new Float64Array(6),
   ]
 
@@ -125,7 +131,10 @@ describe('the border of the addon, should TypeScript ever let something through'
     [10, new Float32Array(23)],
     [10, new Int8Array(24)],
     [11, { scores: new Int32Array(29) }],
-    [12, new Float64Array(5)],
+    [12, undefined],
+    [12, { queryStart: new Int32Array(2) }],
+    [12, { mask: new Uint8Array(15), maskDims: Uint32Array.of(1, 1, 3, 5) }],
+    [13, new Float64Array(5)],
   ])('argument %i wrong', (position, bad) => {
     const attention = new addon.Attention(options)
     for (const run of [attention.run, attention.runSync]) {
@@ -140,6 +149,10 @@ describe('the border of the addon, should TypeScript ever let something through'
     { heads: 0 },
     { kvHeads: 3 },
     { headDim: 1025 },
+    { valueDim: 5 },
+    { window: 1 },
+    { sinks: new Float32Array(2) },
+    { pipeline: 0, sinks: new Float32Array(3) },
     { pipeline: 4 },
     { keyScope: 2 },
     { threads: 0 },

@@ -1,6 +1,7 @@
 #include "intattn/attention.h"
 
 #include <cassert>
+#include <vector>
 
 #include "driver/float_attention.h"
 #include "driver/pool_executor.h"
@@ -13,8 +14,13 @@ namespace intattn {
 class Attention::State {
 public:
   explicit State(const AttentionOptions& options)
-      : options_(options), kernels_(kernels_of(options.isa)), executor_(options.threads), clock_(executor_.threads()),
-        quantized_(options_, kernels_), float_(options_, kernels_) {}
+      : slopes_(options.slopes, options.slopes + (options.slopes ? options.heads : 0)),
+        sinks_(options.sinks, options.sinks + (options.sinks ? options.heads : 0)), options_(options),
+        kernels_(kernels_of(options.isa)), executor_(options.threads), clock_(executor_.threads()),
+        quantized_(options_, kernels_), float_(options_, kernels_) {
+    options_.slopes = slopes_.empty() ? nullptr : slopes_.data();
+    options_.sinks = sinks_.empty() ? nullptr : sinks_.data();
+  }
 
   Status run(const AttentionArguments& arguments, StageTimes* times) {
     clock_.start();
@@ -29,6 +35,7 @@ public:
   std::size_t memory_bytes() const { return quantized_.memory_bytes() + float_.memory_bytes(); }
 
 private:
+  const std::vector<float> slopes_, sinks_;
   AttentionOptions options_;
   const Kernels& kernels_;
   PoolExecutor executor_;

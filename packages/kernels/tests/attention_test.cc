@@ -16,10 +16,32 @@ struct Problem {
   AttentionArguments arguments;
   std::vector<float> query, key, value;
   std::vector<std::uint32_t> key_lengths;
+  // Of pipelines in floats; each may be empty.
+  std::vector<float> slopes, sinks, bias;
+  std::vector<std::int64_t> query_starts;
+  std::vector<std::uint8_t> mask;
   ElementType types[3] = {ElementType::float32, ElementType::float32, ElementType::float32};
 
   std::size_t query_size() const { return arguments.batch * options.heads * arguments.query_length * options.head_dim; }
-  std::size_t key_size() const { return arguments.batch * options.kv_heads * arguments.key_length * options.head_dim; }
+  std::size_t keys() const { return arguments.batch * options.kv_heads * arguments.key_length; }
+  std::size_t key_size() const { return keys() * options.head_dim; }
+  std::size_t value_dim() const { return options.value_dim ? options.value_dim : options.head_dim; }
+  std::size_t output_size() const { return query_size() / options.head_dim * value_dim(); }
+
+  /// What is added to a logit; -infinity where the key is hidden.
+  double addend(bool padded, std::size_t b, std::size_t h, std::size_t q, std::size_t k) const {
+    const AttentionArguments& a = arguments;
+    const auto start =
+        query_starts.empty() ? std::int64_t(a.key_length) - std::int64_t(a.query_length) : query_starts[b];
+    const std::int64_t position = start + std::int64_t(q), key = std::int64_t(k);
+    const bool out_of_window =
+        options.window && key <= position - std::int64_t(options.window) && key >= std::int64_t(options.keep_first);
+    if ((padded && k >= key_lengths[b]) || (options.causal && key > position) || out_of_window ||
+        (!mask.empty() && !mask[(b * a.query_length + q) * a.key_length + k]))
+      return -INFINITY;
+    return (slopes.empty() ? 0 : double(slopes[h]) * double(key - position)) +
+           (bias.empty() ? 0 : double(bias[h * a.key_length + k]));
+  }
 };
 
 /// One input in exactly as much memory as it takes, as the type asked for. Values that are to be int8 are small
@@ -111,7 +133,7 @@ Result run(const Problem& p, InstructionSet isa, unsigned threads, bool padded) 
   AttentionArguments a = p.arguments;
   const std::size_t rows = a.batch * options.heads * a.query_length;
   Result r;
-  r.output.assign(p.query_size(), NAN);
+  r.output.assign(p.output_size(), NAN);
   r.query.resize(p.query_size());
   r.key.resize(p.key_size());
   r.value.resize(p.key_size());
@@ -132,6 +154,13 @@ Result run(const Problem& p, InstructionSet isa, unsigned threads, bool padded) 
   a.key = key.input();
   a.value = value.input();
   a.key_lengths = padded ? p.key_lengths.data() : nullptr;
+  a.query_starts = p.query_starts.empty() ? nullptr : p.query_starts.data();
+  if (!p.mask.empty())
+    a.mask = {p.mask.data(), std::ptrdiff_t(a.query_length * a.key_length), 0, std::ptrdiff_t(a.key_length)};
+  if (!p.bias.empty())
+    a.bias = {p.bias.data(), 0, std::ptrdiff_t(a.key_length), 0};
+  options.slopes = p.slopes.empty() ? nullptr : p.slopes.data();
+  options.sinks = p.sinks.empty() ? nullptr : p.sinks.data();
   a.output = r.output.data();
   a.intermediates = &inside;
   r.status = Attention(options).run(a, nullptr);
@@ -141,29 +170,32 @@ Result run(const Problem& p, InstructionSet isa, unsigned threads, bool padded) 
 std::vector<double> exact_attention(const Problem& p, bool padded) {
   const AttentionOptions& o = p.options;
   const AttentionArguments& a = p.arguments;
-  const std::size_t dim = o.head_dim;
-  std::vector<double> output(p.query_size(), 0);
+  const std::size_t dim = o.head_dim, value_dim = p.value_dim();
+  std::vector<double> output(p.output_size(), 0), weight(a.key_length);
   for (std::size_t b = 0; b < a.batch; ++b)
     for (std::size_t h = 0; h < o.heads; ++h)
       for (std::size_t q = 0; q < a.query_length; ++q) {
         const std::size_t row = (b * o.heads + h) * a.query_length + q;
         const std::size_t first_key = (b * o.kv_heads + h / (o.heads / o.kv_heads)) * a.key_length;
-        auto visible = std::ptrdiff_t(padded ? p.key_lengths[b] : a.key_length);
-        if (o.causal)
-          visible = std::min(visible, std::ptrdiff_t(q + 1 + a.key_length) - std::ptrdiff_t(a.query_length));
-        std::vector<double> weight(std::size_t(std::max<std::ptrdiff_t>(visible, 0)));
-        double most = -INFINITY, sum = 0;
-        for (std::size_t k = 0; k < weight.size(); ++k) {
+        const double sink = p.sinks.empty() ? -INFINITY : double(p.sinks[h]);
+        double most = sink, sum = 0;
+        bool sees = false;
+        for (std::size_t k = 0; k < a.key_length; ++k) {
+          double dot = 0;
           for (std::size_t c = 0; c < dim; ++c)
-            weight[k] += double(p.query[row * dim + c]) * double(p.key[(first_key + k) * dim + c]);
-          weight[k] /= std::sqrt(double(dim));
+            dot += double(p.query[row * dim + c]) * double(p.key[(first_key + k) * dim + c]);
+          weight[k] = dot / std::sqrt(double(dim)) + p.addend(padded, b, h, q, k);
           most = std::max(most, weight[k]);
+          sees = sees || weight[k] > -INFINITY;
         }
+        if (!sees)
+          continue;
         for (double& w : weight)
           sum += w = std::exp(w - most);
-        for (std::size_t k = 0; k < weight.size(); ++k)
-          for (std::size_t c = 0; c < dim; ++c)
-            output[row * dim + c] += weight[k] / sum * double(p.value[(first_key + k) * dim + c]);
+        sum += std::exp(sink - most);
+        for (std::size_t k = 0; k < a.key_length; ++k)
+          for (std::size_t c = 0; c < value_dim; ++c)
+            output[row * value_dim + c] += weight[k] / sum * double(p.value[(first_key + k) * value_dim + c]);
       }
   return output;
 }
@@ -221,6 +253,41 @@ TEST(Attention, FloatPipelinesFollowFloat64) {
             << name_of(isa) << ", seed " << seed;
       }
     }
+}
+
+TEST(Attention, FloatPipelinesTakeEveryMaskAndValueDim) {
+  std::vector<InstructionSet> sets = vector_instruction_sets();
+  sets.push_back(InstructionSet::scalar);
+  for (std::uint32_t seed = 2000; seed < 2000 + share_of(60); ++seed) {
+    Random random(seed);
+    Problem p = random_problem(seed);
+    AttentionArguments& a = p.arguments;
+    p.options.pipeline = random.one_of({Pipeline::fp32, Pipeline::fp16});
+    std::fill_n(p.types, 3, ElementType::float32);
+    p.options.value_dim = std::uint32_t(random.between(1, 70));
+    p.value = random.normals(p.keys() * p.value_dim());
+    if (random.coin()) {
+      p.options.window = random.between(1, 90);
+      p.options.keep_first = random.between(0, 5);
+    }
+    if (random.coin())
+      p.sinks = random.normals(p.options.heads);
+    for (std::size_t h = 0; h < p.options.heads && seed % 3; ++h)
+      p.slopes.push_back(std::ldexp(1.0f, -int(random.between(1, 8))));
+    for (std::size_t b = 0; b < a.batch && seed % 2; ++b)
+      p.query_starts.push_back(std::int64_t(random.between(0, a.key_length + 3)) - 3);
+    if (random.coin())
+      p.bias = random.normals(p.options.heads * a.key_length);
+    for (std::size_t i = 0; i < a.batch * a.query_length * a.key_length && seed % 5; ++i)
+      p.mask.push_back(random.between(0, 3) > 0);
+    const std::vector<double> exact = exact_attention(p, true);
+    for (const InstructionSet isa : sets) {
+      const Result r = run(p, isa, 2, true);
+      EXPECT_EQ(r.status, Status::ok);
+      EXPECT_LE(largest_difference(r.output, exact), p.options.pipeline == Pipeline::fp32 ? 1e-5 : 2e-2)
+          << name_of(isa) << ", seed " << seed;
+    }
+  }
 }
 
 TEST(Attention, AccumulatesBeyond66311KeysExactly) {

@@ -60,7 +60,13 @@ export interface NativeOptions extends NativeTableOptions {
   heads: number
   kvHeads: number
   headDim: number
+  valueDim: number
   causal: boolean
+  /** 0: none. This, `alibiSlopes`, `sinks` and another `valueDim`: with `fp32` and `fp16` only. */
+  window: number
+  keepFirst: number
+  alibiSlopes: Float32Array | undefined
+  sinks: Float32Array | undefined
   softmaxScale: number
   queryScope: number
   keyScope: number
@@ -96,8 +102,17 @@ export interface NativeBlockOptions {
   isa: string
 }
 
+/** What a run says of the keys its rows see, `keyLengths` apart. */
+export interface NativeMasks {
+  queryStart: Int32Array | undefined
+  mask: NumericArray | undefined
+  maskDims: Uint32Array | undefined
+  bias: Float32Array | undefined
+  biasDims: Uint32Array | undefined
+}
+
 /** A run of version 2. */
-export interface NativeBlockCall {
+export interface NativeBlockCall extends NativeMasks {
   batch: number
   queryLength: number
   keyLength: number
@@ -117,11 +132,6 @@ export interface NativeBlockCall {
   valueStrides: Float64Array
   valueScale: Float32Array | undefined
   keyLengths: Uint32Array | undefined
-  queryStart: Int32Array | undefined
-  mask: NumericArray | undefined
-  maskDims: Uint32Array | undefined
-  bias: Float32Array | undefined
-  biasDims: Uint32Array | undefined
   smoothKey: boolean
   centerValue: boolean
   output: NumericArray
@@ -194,6 +204,8 @@ export type NativeRun<Result> = (
   keyLengths: Uint32Array | undefined,
   output: NumericArray,
   intermediates: Intermediates | undefined,
+  /** Mask and bias: with `fp32` and `fp16` only. */
+  masks: NativeMasks,
   /** Receives total, prepare, scores, softmax, values, output in milliseconds. */
   times: Float64Array,
 ) => Result

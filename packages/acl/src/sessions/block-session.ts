@@ -14,13 +14,13 @@ import { isPlain } from '../checks/dense.js'
 import { firstLine } from '../checks/describe.js'
 import { allAtOnce, oneByOne, outputOverflows, type Steps } from '../checks/non-finite.js'
 import type { CheckedTensor } from '../checks/tensors.js'
-import { float16Value } from '../float16.js'
 import type { BlockOptions } from '../options/block-options.js'
 import { requireBias } from '../reference/addends.js'
 import { blockAttention } from '../reference/version-2/attention.js'
 import { explainUnusable } from '../reference/version-2/explain.js'
 import type { BlockIntermediates, InstructionSet, StageTimes } from '../types.js'
 import { absent, allocateBlockIntermediates } from './intermediates.js'
+import { float32List, nativeMasks } from './native-masks.js'
 import { stages } from './native-session.js'
 import { overlapping, type Problem, withCopies } from './problem.js'
 import type { Session } from './session.js'
@@ -82,23 +82,23 @@ export class BlockSession implements Session {
 function nativeOptions(options: BlockOptions, isa: InstructionSet): NativeBlockOptions {
   const { heads, kvHeads, headDim, valueDim, softmaxScale, causal, window = 0, keepFirst, rotate, threads } = options
   const { queryBits, keyBits, valueBits, planeBits, keyOffset, valueOffset, alibiSlopes, sinks } = options
-  const floats = (list: readonly number[] | undefined) => list && Float32Array.from(list)
   return {
     version: 2,
     ...{ heads, kvHeads, headDim, valueDim, softmaxScale, causal, window, keepFirst, rotate, threads, isa },
     ...{ queryBits, keyBits, valueBits, planeBits },
-    keyOffset: floats(keyOffset),
-    valueOffset: floats(valueOffset),
-    alibiSlopes: floats(alibiSlopes),
-    sinks: floats(sinks),
+    keyOffset: float32List(keyOffset),
+    valueOffset: float32List(valueOffset),
+    alibiSlopes: float32List(alibiSlopes),
+    sinks: float32List(sinks),
   }
 }
 
 function nativeCall(problem: Problem): NativeBlockCall {
-  const { batch, queryLength, keyLength, query, key, value, keyLengths, queryStart, mask, bias, output } = problem
+  const { batch, queryLength, keyLength, query, key, value, keyLengths, output } = problem
   const { smoothKey, centerValue, logSumExp } = problem
   return {
-    ...{ batch, queryLength, keyLength, keyLengths, queryStart, smoothKey, centerValue, logSumExp },
+    ...{ batch, queryLength, keyLength, keyLengths, smoothKey, centerValue, logSumExp },
+    ...nativeMasks(problem),
     query: query.data,
     queryType: elementTypeCode(query.type),
     queryStrides: Float64Array.from(query.strides),
@@ -111,10 +111,6 @@ function nativeCall(problem: Problem): NativeBlockCall {
     valueType: elementTypeCode(value.type),
     valueStrides: Float64Array.from(value.strides),
     valueScale: value.scale,
-    mask: mask?.data,
-    maskDims: dimsOf(mask),
-    bias: bias && (bias.data instanceof Float32Array ? bias.data : Float32Array.from(bias.data, float16Value)),
-    biasDims: dimsOf(bias),
     output: output.data,
     outputType: elementTypeCode(output.type),
     outputStrides: Float64Array.from(output.strides),
@@ -124,8 +120,6 @@ function nativeCall(problem: Problem): NativeBlockCall {
 }
 
 const isStrided = (tensor: CheckedTensor) => !isPlain(tensor)
-
-const dimsOf = (tensor: CheckedTensor | undefined) => tensor && Uint32Array.from(tensor.dims)
 
 function intermediatesFor(to: BlockIntermediates): NativeBlockIntermediates {
   const { queryInt, keyInt8, valueInt8, queryScale, keyScale, valueScale, unit, plane, rowSum, shift } = to

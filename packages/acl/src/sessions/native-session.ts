@@ -23,8 +23,10 @@ import {
 import type { CheckedTensor } from '../checks/tensors.js'
 import type { Engine } from '../engines.js'
 import { isIndex, isQuantized, type ResolvedOptions } from '../options/options.js'
+import { requireBias } from '../reference/addends.js'
 import { channelMeans } from '../reference/quantize.js'
 import { pipelines, type StageTimes } from '../types.js'
+import { float32List, nativeMasks } from './native-masks.js'
 import { overlapping, type Problem } from './problem.js'
 import type { Session } from './session.js'
 
@@ -69,7 +71,8 @@ export class NativeSession implements Session {
   }
 
   /** Throws what a status stands for. The kernels only name a tensor; what is wrong with it is searched for here. */
-  *#explain(outcome: Outcome, { query, key, value, keyLengths, output }: Problem): Steps<never> {
+  *#explain(outcome: Outcome, problem: Problem): Steps<never> {
+    const { query, key, value, keyLengths, output } = problem
     const { pipeline, centerValue = false } = this.#options
     const isAcl = this.#engine === 'acl'
     if (typeof outcome === 'string') {
@@ -83,6 +86,7 @@ export class NativeSession implements Session {
     }
     const tensors = [query, key, value]
     if (outcome >= status.overlapsQuery) overlapping(tensors[outcome - status.overlapsQuery]!.argument)
+    if (outcome === status.nonFiniteBias) requireBias(problem)
     const bad = tensors[outcome - status.nonFiniteQuery]!
     yield* finiteInSteps(bad, pipeline, bad === query ? undefined : keyLengths)
     if (bad === query) {
@@ -113,7 +117,8 @@ function* isTooWide(tensor: CheckedTensor, lengths: Uint32Array | undefined): St
 }
 
 function nativeOptions(options: ResolvedOptions): Omit<NativeOptions, 'isa'> {
-  const { pipeline, heads, kvHeads, headDim, causal, softmaxScale, threads } = options
+  const { pipeline, heads, kvHeads, headDim, valueDim, causal, softmaxScale, threads } = options
+  const { window = 0, keepFirst, alibiSlopes, sinks } = options
   const quantized = isQuantized(options)
   const index = isIndex(options)
   return {
@@ -121,7 +126,12 @@ function nativeOptions(options: ResolvedOptions): Omit<NativeOptions, 'isa'> {
     heads,
     kvHeads,
     headDim,
+    valueDim,
     causal,
+    window,
+    keepFirst,
+    alibiSlopes: float32List(alibiSlopes),
+    sinks: float32List(sinks),
     softmaxScale,
     threads,
     queryScope: scopeCode(quantized ? options.quantization.query : 'tensor'),
@@ -149,6 +159,7 @@ function positional(problem: Problem, times: Float64Array): Parameters<NativeRun
     keyLengths,
     output.data,
     intermediates,
+    nativeMasks(problem),
     times,
   ]
 }

@@ -10,6 +10,7 @@
 #include "intattn/quantize.h"
 #include "intattn/stage_times.h"
 #include "intattn/status.h"
+#include "intattn/tensor_view.h"
 
 namespace intattn {
 
@@ -24,8 +25,14 @@ struct AttentionOptions {
   std::uint32_t heads = 1;
   std::uint32_t kv_heads = 1;  ///< divides `heads`
   std::uint32_t head_dim = 64; ///< 1 ... 1024
-  bool causal = false;         ///< query i sees keys j <= i + key_length - query_length
-  double softmax_scale = 0;    ///< positive; 0 stands for 1 / sqrt(head_dim)
+  std::uint32_t value_dim = 0; ///< 1 ... 1024; 0 stands for `head_dim`; another one with `fp32` and `fp16` only
+  bool causal = false;         ///< a query at position p sees keys j <= p
+  // Pipelines `fp32` and `fp16` only, up to `sinks`. Arrays are copied.
+  std::uint64_t window = 0;      ///< a query at p sees keys j > p - window only; 0: all
+  std::uint64_t keep_first = 0;  ///< with a window: these first keys are seen nevertheless
+  const float* slopes = nullptr; ///< [heads], ALiBi: slope * (j - p) is added to the logits; magnitudes below 2^60
+  const float* sinks = nullptr;  ///< [heads], extra logits without a value; below 2^100, or -infinity for none
+  double softmax_scale = 0;      ///< positive; 0 stands for 1 / sqrt(head_dim)
   TableOptions table;
   Normalization normalization = Normalization::deferred;
   Scope query_scope = Scope::row;     ///< tensor, head, row
@@ -37,8 +44,8 @@ struct AttentionOptions {
   InstructionSet isa = InstructionSet::scalar;
 };
 
-/// One input tensor, contiguous: Q [batch, heads, query_length, head_dim], K and V [batch, kv_heads, key_length,
-/// head_dim].
+/// One input tensor, contiguous: Q [batch, heads, query_length, head_dim], K [batch, kv_heads, key_length, head_dim],
+/// V [batch, kv_heads, key_length, value_dim].
 struct Input {
   ElementType type = ElementType::float32; ///< int8 with pipelines `int8` and `integer` only
   const void* data = nullptr;
@@ -64,9 +71,13 @@ struct Intermediates {
 struct AttentionArguments {
   std::size_t batch = 0, query_length = 0, key_length = 0; ///< each at least 1; key_length at most `max_key_length`
   const std::uint32_t* key_lengths = nullptr;              ///< [batch], each 0 ... key_length; null: all of them
+  /// [batch]: position of the first query; null: key_length - query_length. Any value within +-2^53.
+  const std::int64_t* query_starts = nullptr;
+  PairView<std::uint8_t> mask; ///< 0: not seen; `fp32` and `fp16` only, as below
+  PairView<float> bias;        ///< added to the logits; below 2^100, or -infinity: not seen
   Input query, key, value;
   ElementType output_type = ElementType::float32; ///< float32 or float16
-  void* output = nullptr;                         ///< [batch, heads, query_length, head_dim]
+  void* output = nullptr;                         ///< [batch, heads, query_length, value_dim]
   const Intermediates* intermediates = nullptr;   ///< `int8` (up to the scores) and `integer` pipelines only
 };
 

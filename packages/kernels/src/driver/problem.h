@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "block/visibility.h"
 #include "intattn/attention.h"
 #include "kernels.h"
 
@@ -21,26 +22,32 @@ enum TensorIndex : std::size_t { key_tensor, value_tensor };
 struct Problem {
   Problem(const AttentionOptions& options, const AttentionArguments& arguments)
       : batch(arguments.batch), heads(options.heads), kv_heads(options.kv_heads), dim(options.head_dim),
-        query_length(arguments.query_length), key_length(arguments.key_length), causal(options.causal),
-        key_lengths(arguments.key_lengths),
+        value_dim(options.value_dim ? options.value_dim : options.head_dim), query_length(arguments.query_length),
+        key_length(arguments.key_length), causal(options.causal), key_lengths(arguments.key_lengths),
+        query_starts(arguments.query_starts),
+        visibility{options.causal, std::int64_t(std::min<std::uint64_t>(options.window, std::uint64_t{1} << 53)),
+                   std::size_t(std::min<std::uint64_t>(options.keep_first, arguments.key_length))},
         softmax_scale(options.softmax_scale > 0 ? options.softmax_scale : 1 / std::sqrt(double(options.head_dim))) {}
 
-  std::size_t batch, heads, kv_heads, dim, query_length, key_length;
+  std::size_t batch, heads, kv_heads, dim, value_dim, query_length, key_length;
   bool causal;
   const std::uint32_t* key_lengths;
+  const std::int64_t* query_starts;
+  Visibility visibility;
   double softmax_scale;
 
   std::size_t units() const { return batch * kv_heads; }
   std::size_t group() const { return heads / kv_heads; }
   std::size_t keys_of_unit(std::size_t unit) const { return key_lengths ? key_lengths[unit / kv_heads] : key_length; }
 
-  /// Keys that a query sees, section 7.
+  std::int64_t position(std::size_t unit, std::size_t query) const {
+    const std::int64_t start =
+        query_starts ? query_starts[unit / kv_heads] : std::int64_t(key_length) - std::int64_t(query_length);
+    return start + std::int64_t(query);
+  }
+  /// Keys that a query sees but for windows, masks and biases: the first so many, section 7.
   std::size_t visible(std::size_t unit, std::size_t query) const {
-    const std::size_t keys = keys_of_unit(unit);
-    if (!causal)
-      return keys;
-    const std::size_t end = query + 1 + key_length; // may exceed what is there, never underflows
-    return end <= query_length ? 0 : std::min(keys, end - query_length);
+    return visibility.of(position(unit, query), keys_of_unit(unit)).near.end;
   }
 };
 

@@ -41,7 +41,7 @@ template <class Derived> struct TiledRun : RunStatus {
            Executor& executor, StageClock& clock, std::size_t depth, std::size_t element_bytes)
       : options(options), arguments(arguments), kernels(kernels), executor(executor), clock(clock),
         problem(options, arguments), depth(depth), padded_keys(round_up(problem.key_length, kernels.key_tile)),
-        padded_dim(round_up(problem.dim, kernels.value_group)),
+        padded_dim(round_up(problem.value_dim, kernels.value_group)),
         packed_key_bytes(round_up(padded_keys * depth * element_bytes, 64)),
         packed_value_bytes(round_up(padded_keys * padded_dim * element_bytes, 64)),
         wave(wave_units(problem, packed_key_bytes + packed_value_bytes, executor.threads())),
@@ -100,7 +100,7 @@ template <class Derived> struct TiledRun : RunStatus {
   }
 
   std::size_t output_at(std::size_t head, std::size_t query) const {
-    return (head * problem.query_length + query) * problem.dim;
+    return (head * problem.query_length + query) * problem.value_dim;
   }
   /// Where an output row is computed: in place, or in `row` when it is to be converted.
   float* output_row(std::size_t head, std::size_t query, float* row) const {
@@ -112,16 +112,16 @@ template <class Derived> struct TiledRun : RunStatus {
   void finish_row(std::size_t head, std::size_t query, const float* row) {
     if (arguments.output_type != ElementType::float16)
       return;
-    if (kernels.rows.max_abs_bits(row, problem.dim) >= bits_of_float(float16_limit))
+    if (kernels.rows.max_abs_bits(row, problem.value_dim) >= bits_of_float(float16_limit))
       fail(Status::non_finite_value);
-    kernels.rows.float_to_half(row, problem.dim,
+    kernels.rows.float_to_half(row, problem.value_dim,
                                static_cast<std::uint16_t*>(arguments.output) + output_at(head, query));
   }
   /// Checks the rows of a strip, which lie one behind the other, for sums that overflowed float32.
   void finish_strip(const Strip& strip) {
     if (arguments.output_type == ElementType::float32 &&
         kernels.rows.max_abs_bits(static_cast<const float*>(arguments.output) + output_at(strip.head, strip.query),
-                                  strip.count * problem.dim) >= infinity_bits)
+                                  strip.count * problem.value_dim) >= infinity_bits)
       fail(Status::non_finite_value);
   }
 
