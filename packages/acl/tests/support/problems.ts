@@ -115,7 +115,7 @@ function randomTensor(random: Random, type: TensorType, dims: number[], scope: s
 }
 
 /** Values as attention meets them: normal, with offsets per channel, with a few large rows, all alike, mostly zero. */
-function randomValues(random: Random, dims: number[]): Float32Array {
+export function randomValues(random: Random, dims: number[]): Float32Array {
   const headDim = dims[3]!
   const values = random.normals(count(dims))
   const offsets = random.normals(headDim, 3)
@@ -140,11 +140,11 @@ function emptyOutput(type: 'float32' | 'float16', dims: number[]): FloatTensor {
 }
 
 /** Small as a rule, odd lengths often, now and then up to the limit. */
-function length(random: Random, max: number): number {
+export function length(random: Random, max: number): number {
   const most = Math.min(max, random.pick([4, 17, 40, max]))
   return random.integer(1, most)
 }
 
-function maybe<T extends object>(random: Random, options: T): T | Record<string, never> {
+export function maybe<T extends object>(random: Random, options: T): T | Record<string, never> {
   return random.chance(0.5) ? options : {}
 }

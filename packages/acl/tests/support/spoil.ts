@@ -1,4 +1,4 @@
-import { float16Bits, type Tensor } from '../../src/index.js'
+import { type AttentionOptions, blockPresets, defaultPreset, float16Bits, type Tensor } from '../../src/index.js'
 import type { RandomProblem } from './problems.js'
 import type { Random } from './random.js'
 import { count } from './tensors.js'
@@ -61,6 +61,9 @@ const floatPipelineHasNot = {
   normalization: 'integer',
 }
 
+/** Lists by head, or by head and channel, that are wrong whatever the number of heads. */
+const notLists = [null, 5, {}, 'list', [], new Array(2 ** 32 - 1), new Float64Array(4), new Float32Array(999_983), true]
+
 /** Ways to spoil options; each is wrong whatever the rest is. */
 const optionSpoilers: Record<string, (random: Random, options: Bag) => Bag> = {
   'unknown option': (random) => ({
@@ -88,6 +91,31 @@ const optionSpoilers: Record<string, (random: Random, options: Bag) => Bag> = {
     const name = random.pick(['query', 'key', 'value', 'output'])
     return { quantization: { [name]: random.pick(['rows', 'none', name === 'value' ? 'row' : 'channel', 0, null]) } }
   },
+  valueDim: (random) => ({ valueDim: random.pick([1025, ...notIntegers]) }),
+  window: (random) => ({ window: random.pick(notIntegers) }),
+  keepFirst: (random) => ({ keepFirst: random.pick(notIntegers.filter((value) => value !== 0)) }),
+  alibiSlopes: (random, { heads }) => ({
+    alibiSlopes: random.pick([...notLists, Array(heads as number).fill(random.pick([Number.NaN, 2 ** 60, '1']))]),
+  }),
+  sinks: (random, { heads }) => ({
+    sinks: random.pick([...notLists, Array(heads as number).fill(random.pick([Number.NaN, Infinity, 2 ** 100]))]),
+  }),
+  softcap: () => ({ softcap: 30 }),
+  rotate: (random) => ({ rotate: random.pick(notBooleans) }),
+  bits: (random) => ({
+    [random.pick(['queryBits', 'keyBits', 'valueBits', 'planeBits'])]: random.pick([9, ...notIntegers]),
+  }),
+  offset: (random) => ({ [random.pick(['keyOffset', 'valueOffset'])]: random.pick(notLists) }),
+  'offset and mean': (random, { kvHeads, heads, headDim, valueDim }) => {
+    const rows = (kvHeads ?? heads) as number
+    return random.chance(0.5)
+      ? { keyOffset: Array(rows * (headDim as number)).fill(0), smoothKey: true }
+      : { valueOffset: Array(rows * ((valueDim ?? headDim) as number)).fill(0), centerValue: true }
+  },
+  'mean and sinks': (random, { heads }) => ({
+    sinks: Array(heads as number).fill(0),
+    [random.pick(['smoothKey', 'centerValue'])]: true,
+  }),
   engine: (random) => ({ engine: random.pick(notNames) }),
   isa: (random) => ({ isa: random.pick(['sse2', ...notNames]) }),
   'isa for the reference': () => ({ engine: 'reference', isa: 'scalar' }),
@@ -98,7 +126,7 @@ const optionSpoilers: Record<string, (random: Random, options: Bag) => Bag> = {
 }
 
 /** Ways to spoil one tensor. */
-const tensorSpoilers: Record<string, (random: Random, tensor: Tensor) => unknown> = {
+const tensorSpoilers: Record<string, (random: Random, tensor: Tensor, options: AttentionOptions) => unknown> = {
   'no tensor': (random) => random.pick(notTensors),
   type: (random, tensor) => ({ ...tensor, type: random.pick(['float64', 'uint8', 'string', ...notNames, undefined]) }),
   'no array': (random, tensor) => ({ ...tensor, data: random.pick([undefined, ...notArrays]) }),
@@ -109,7 +137,9 @@ const tensorSpoilers: Record<string, (random: Random, tensor: Tensor) => unknown
   'array too long or too short': (random, tensor) => {
     const data = tensor.data as Float32Array
     const Class = data.constructor as Float32ArrayConstructor
-    return { ...tensor, data: new Class(random.pick([0, data.length - 1, data.length + 1, 2 * data.length])) }
+    // With strides, what follows the last element is nobody's.
+    const lengths = tensor.strides ? [0] : [0, data.length - 1, data.length + 1, 2 * data.length]
+    return { ...tensor, data: new Class(random.pick(lengths)) }
   },
   'detached array': (_, tensor) => {
     const data = (tensor.data as Float32Array).slice()
@@ -130,12 +160,41 @@ const tensorSpoilers: Record<string, (random: Random, tensor: Tensor) => unknown
     const Class = (tensor.data as Float32Array).constructor as Float32ArrayConstructor
     return { ...tensor, dims, data: new Class(count(dims)) }
   },
-  scale: (random, tensor) => {
+  strides: (random, { ...tensor }) => ({
+    ...tensor,
+    strides: random.pick([
+      null,
+      4,
+      [],
+      [1, 1, 1],
+      [1, 1, 1, 2],
+      [1, 1, 1, 0],
+      [-1, 1, 1, 1],
+      [1, 0.5, 1, 1],
+      [1, 1, Number.NaN, 1],
+      ['1', 1, 1, 1],
+      new Float64Array(4),
+    ]),
+  }),
+  'strides out of the array': (random, tensor) => {
+    const axis = tensor.dims.findIndex((dim, at) => at < 3 && dim > 1)
+    const strides = [0, 0, 0, 1]
+    if (axis < 0) return { ...tensor, strides, data: new Float32Array(0) }
+    return { ...tensor, strides: strides.with(axis, random.pick([(tensor.data as Float32Array).length, 2 ** 52])) }
+  },
+  scale: (random, tensor, options) => {
     if (tensor.type !== 'int8') return { ...tensor, scale: random.pick([Float32Array.of(1), null, 1]) }
+    const isBlock = isOfBlocks(options)
     const scale = tensor.scale!.slice()
-    scale[random.integer(0, scale.length - 1)] = random.pick([0, -1, Number.NaN, Infinity, -Infinity, 3e38])
-    const longer = new Float32Array(scale.length + 1).fill(1)
-    return { ...tensor, scale: random.pick([undefined, null, 1, [1], new Float64Array(scale.length), scale, longer]) }
+    if (!isBlock)
+      scale[random.integer(0, scale.length - 1)] = random.pick([0, -1, Number.NaN, Infinity, -Infinity, 3e38])
+    // One for all is not wrong in version 2, nor a bad one of a row that nobody sees.
+    const longer = new Float32Array(scale.length + 1 + count(tensor.dims)).fill(1)
+    const wrong = isBlock ? [] : [scale]
+    return {
+      ...tensor,
+      scale: random.pick([undefined, null, 1, [1], new Float64Array(scale.length), ...wrong, longer]),
+    }
   },
 }
 
@@ -144,7 +203,7 @@ const inputSpoilers: Record<string, (random: Random, problem: RandomProblem) => 
   'no inputs': (random) => random.pick([undefined, null, 0, 'inputs', [], true]),
   'unknown input': (random, { inputs }) => ({
     ...inputs,
-    [random.pick([...badNames, 'keylengths', 'mask', 'q', nobodysName])]: 1,
+    [random.pick([...badNames, 'keylengths', 'masks', 'q', nobodysName])]: 1,
   }),
   'missing tensor': (random, { inputs }) => ({ ...inputs, [random.pick(['query', 'key', 'value'])]: undefined }),
   keyLengths: (random, { inputs }) => {
@@ -173,6 +232,49 @@ const inputSpoilers: Record<string, (random: Random, problem: RandomProblem) => 
       ]),
     }
   },
+  queryStart: (random, { inputs }) => {
+    const [batch] = inputs.query.dims
+    const bad = Array<unknown>(batch!).fill(random.pick([0.5, Number.NaN, '1', null, 2 ** 31, -(2 ** 31) - 1]))
+    return {
+      ...inputs,
+      queryStart: random.pick([null, 5, {}, new Uint32Array(batch!), Array(batch! + 1).fill(0), bad]),
+    }
+  },
+  mask: (random, { inputs }) => {
+    const keyLength = inputs.key.dims[2]!
+    const dims = [1, 1, 1, keyLength]
+    const data = new Uint8Array(keyLength)
+    return {
+      ...inputs,
+      mask: random.pick([
+        ...notTensors,
+        { type: 'float32', dims, data: new Float32Array(keyLength) },
+        { type: 'bool', dims, data: new Int8Array(keyLength) },
+        { type: 'bool', dims: [1, 1, 1, keyLength + 1], data: new Uint8Array(keyLength + 1) },
+        { type: 'bool', dims: [1, 1009, 1, keyLength], data: new Uint8Array(1009 * keyLength) },
+        { type: 'bool', dims, data, scale: Float32Array.of(1) },
+        { type: 'bool', dims, data, strides: [0, 0, 0, 2] },
+      ]),
+    }
+  },
+  bias: (random, { inputs }) => {
+    const keyLength = inputs.key.dims[2]!
+    const dims = [1, 1, 1, keyLength]
+    const data = new Float32Array(keyLength)
+    const spoiled = data.slice().fill(random.pick([Number.NaN, Infinity, 2 ** 100]))
+    return {
+      ...inputs,
+      keyLengths: undefined,
+      bias: random.pick([
+        ...notTensors,
+        { type: 'bool', dims, data: new Uint8Array(keyLength) },
+        { type: 'float32', dims: [1, 1, 997, keyLength], data: new Float32Array(997 * keyLength) },
+        { type: 'float32', dims, data: new Float32Array(keyLength + 1) },
+        { type: 'float32', dims, data: spoiled },
+      ]),
+    }
+  },
+  logSumExp: (random, { inputs }) => ({ ...inputs, logSumExp: random.pick(notBooleans) }),
   intermediates: (random, { inputs }) => ({ ...inputs, intermediates: random.pick(notBooleans) }),
   'intermediates of floats': (random, { inputs, options }) =>
     options.pipeline === 'fp32' || options.pipeline === 'fp16'
@@ -191,7 +293,18 @@ const inputSpoilers: Record<string, (random: Random, problem: RandomProblem) => 
     return { ...inputs, query: { type: 'float32', dims: inputs.query.dims, data }, value }
   },
   'getter that throws': (random, { inputs }) => {
-    const name = random.pick(['query', 'key', 'value', 'keyLengths', 'output', 'intermediates'])
+    const name = random.pick([
+      'query',
+      'key',
+      'value',
+      'keyLengths',
+      'queryStart',
+      'mask',
+      'bias',
+      'output',
+      'intermediates',
+      'logSumExp',
+    ])
     return Object.defineProperty({ ...inputs }, name, {
       get() {
         throw random.pick([new Error('two\nlines'), null, 'x'.repeat(9999)])
@@ -215,7 +328,8 @@ const inputSpoilers: Record<string, (random: Random, problem: RandomProblem) => 
     return { ...inputs, query, output: { type: 'float32', dims, data: new Float32Array(buffer, shift, length) } }
   },
   'not finite': (random, { inputs, options }) => {
-    const name = random.pick(['query', 'key', 'value'] as const)
+    // Version 2 forgives keys that nobody sees.
+    const name = isOfBlocks(options) ? 'query' : random.pick(['query', 'key', 'value'] as const)
     const { dims } = inputs[name]
     const lengths = inputs.keyLengths
     const item = lengths && name !== 'query' ? Array.from(lengths).findIndex((length) => length > 0) : 0
@@ -226,6 +340,10 @@ const inputSpoilers: Record<string, (random: Random, problem: RandomProblem) => 
     return { ...inputs, [name]: holed(random, inputs[name], start, present * dims[3]!, options.pipeline) }
   },
 }
+
+/** Whether the options ask for version 2. */
+const isOfBlocks = ({ pipeline = 'int', preset = defaultPreset }: AttentionOptions): boolean =>
+  pipeline === 'int' && blockPresets.includes(preset as never)
 
 /** The tensor as floats with one value among `length` from `start` that no pipeline takes. */
 function holed(random: Random, { dims }: Tensor, start: number, length: number, pipeline: string | undefined): Tensor {
@@ -253,7 +371,7 @@ export function spoil(random: Random, problem: RandomProblem): Spoiled {
     case 1: {
       const what = random.pick(Object.keys(tensorSpoilers))
       const name = random.pick(['query', 'key', 'value'] as const)
-      const spoiled = { ...inputs, [name]: tensorSpoilers[what]!(random, inputs[name]) }
+      const spoiled = { ...inputs, [name]: tensorSpoilers[what]!(random, inputs[name], options) }
       return { what: `${name}: ${what}`, options, inputs: spoiled }
     }
     default: {
@@ -279,14 +397,28 @@ export function scramble(random: Random, { options, inputs }: RandomProblem): Sp
       'table',
       'clip',
       'threads',
+      'valueDim',
+      'window',
+      'keepFirst',
+      'alibiSlopes',
+      'sinks',
+      'rotate',
+      'queryBits',
+      'keyBits',
+      'valueBits',
+      'planeBits',
+      'keyOffset',
+      'valueOffset',
     ]
     const name = random.pick(names)
     scrambled.options[name] = anything
     return { what: `options.${name}`, ...scrambled }
   }
-  const name = random.pick(['query', 'key', 'value', 'output', 'keyLengths', 'intermediates'])
+  const name = random.pick([
+    ...['query', 'key', 'value', 'output', 'keyLengths', 'queryStart', 'mask', 'bias', 'intermediates', 'logSumExp'],
+  ])
   const tensor = scrambled.inputs[name]
-  const property = random.pick(['type', 'dims', 'data', 'scale'])
+  const property = random.pick(['type', 'dims', 'data', 'scale', 'strides'])
   if (typeof tensor === 'object' && tensor !== null && random.chance(0.7)) {
     scrambled.inputs[name] = { ...tensor, [property]: anything }
     return { what: `inputs.${name}.${property}`, ...scrambled }
