@@ -645,18 +645,17 @@ describe('errors', () => {
 
 describe('interrupted', () => {
   it.skipIf(process.platform === 'win32')('ends at once, even amid long computations, and leaves no file', async () => {
-    // Some ten seconds of float64 attention on the main thread follow the first lines.
-    const flags = ['--engine', 'reference', '--L', '3000', '--d', '128', '--runs', '1', '--json', 'interrupted.json']
-    let interruptedAt = 0
+    // Minutes of float64 attention on the main thread follow the first lines: who waits for them exceeds the time of a test.
+    const flags = ['--engine', 'reference', '--L', '12000', '--d', '128', '--runs', '1', '--json', 'interrupted.json']
+    let isInterrupted = false
     const { code, signal, stderr } = await bench(flags, {
       onOutput(_, interrupt) {
-        if (interruptedAt > 0) return
-        interruptedAt = performance.now()
+        if (isInterrupted) return
+        isInterrupted = true
         setTimeout(interrupt, 200)
       },
     })
     expect({ code, signal, stderr }).toEqual({ code: null, signal: 'SIGINT', stderr: '' })
-    expect(performance.now() - interruptedAt).toBeLessThan(1500)
     expect(readdirSync(folder).filter((name) => name.startsWith('interrupted'))).toEqual([])
   })
 })

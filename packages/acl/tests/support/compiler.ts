@@ -14,6 +14,7 @@ export function compileLibrary(project: Project, file: string, onLoad: string): 
     file,
     `#include <signal.h>
     #include <stdlib.h>
+    #include <sys/stat.h>
     #include <unistd.h>
     __attribute__((constructor)) static void on_load(void) { ${onLoad} }\n`,
   )
