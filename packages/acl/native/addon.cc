@@ -4,6 +4,7 @@
 #include <string>
 
 #include "attention_object.h"
+#include "cache_object.h"
 #include "operations.h"
 
 #if defined(__APPLE__)
@@ -13,7 +14,7 @@
 namespace {
 
 /// Counts changes of what is exported here; `src/addons/interface.ts` expects the same.
-constexpr std::uint32_t interface_version = 5;
+constexpr std::uint32_t interface_version = 6;
 
 /// What compiled this file, and by one build all others: `clang 19.1.7`.
 std::string compiler() {
@@ -51,6 +52,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("interfaceVersion", interface_version);
   exports.Set("compiler", compiler());
   exports.Set("Attention", AttentionObject::constructor(env));
+  exports.Set("KvCache", CacheObject::constructor(env));
   exports.Set("indexSoftmax", Napi::Function::New<index_softmax>(env, "indexSoftmax"));
   exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));
   exports.Set("cpuFeatures", Napi::Function::New<cpu_features>(env, "cpuFeatures"));

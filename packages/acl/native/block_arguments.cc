@@ -1,87 +1,15 @@
 #include "block_arguments.h"
 
-#include <cmath>
-#include <string>
+#include <algorithm>
 
 #include "arrays.h"
-#include "used_bytes.h"
+#include "cache_object.h"
+#include "tensors.h"
 
 namespace intattn::addon {
 namespace {
 
 constexpr std::size_t max_dim = 0xffffffff;
-
-/// [batch, heads, length, dim]
-struct Shape {
-  std::size_t batch, heads, length, dim;
-
-  std::size_t rows(Napi::Env env) const { return product(env, product(env, batch, heads), length); }
-  std::size_t elements(Napi::Env env) const { return product(env, rows(env), dim); }
-};
-
-/// An argument that is a tensor: its data, its type and its strides, which do not leave the data.
-struct Tensor {
-  Elements elements;
-  ElementType type;
-  Layout layout;
-
-  UsedBytes used() const { return {elements.data, intattn::bytes_of(type), layout}; }
-};
-
-ElementType type_of(Napi::Env env, const Elements& elements, std::size_t code, const char* argument) {
-  const auto type = static_cast<ElementType>(code);
-  const napi_typedarray_type expected = type == ElementType::float32 ? napi_float32_array
-                                        : type == ElementType::int8  ? napi_int8_array
-                                                                     : napi_uint16_array;
-  if (elements.type != expected)
-    reject(env, argument, "the array of its type");
-  return type;
-}
-
-Tensor tensor_of(Napi::Object object, const std::string& name, const Shape& shape) {
-  const Napi::Env env = object.Env();
-  const Elements elements = elements_of(object.Get(name), name.c_str());
-  const std::size_t code = integer_of(object.Get(name + "Type"), name.c_str(), 0, std::size_t(ElementType::bfloat16));
-  Tensor tensor = {elements, type_of(env, elements, code, name.c_str()),
-                   Layout{{shape.batch, shape.heads, shape.length}, {}, shape.dim}};
-  const auto* strides =
-      static_cast<const double*>(data_of(object.Get(name + "Strides"), name.c_str(), napi_float64_array, 3));
-  // Inexact only where it is far beyond any array.
-  double span = double(shape.dim);
-  for (int i = 0; i < 3; ++i) {
-    const std::size_t count = tensor.layout.counts[i];
-    // Where there is one alone, its stride leads nowhere.
-    const double stride = count > 1 ? strides[i] : 0;
-    if (!(stride >= 0 && stride <= double(elements.length)) || stride != std::floor(stride))
-      reject(env, name.c_str(), "strides within its data");
-    tensor.layout.strides[i] = std::size_t(stride);
-    span += double(count - 1) * stride;
-  }
-  if (!(span <= double(elements.length)))
-    reject(env, name.c_str(), "as many elements as its dims and strides say");
-  return tensor;
-}
-
-template <class View> void place(View& view, const Tensor& tensor) {
-  view.type = tensor.type;
-  view.data = tensor.elements.data;
-  view.batch_stride = std::ptrdiff_t(tensor.layout.strides[0]);
-  view.head_stride = std::ptrdiff_t(tensor.layout.strides[1]);
-  view.row_stride = std::ptrdiff_t(tensor.layout.strides[2]);
-}
-
-TensorView view_of(Napi::Object object, const char* scale_name, const Shape& shape, const Tensor& tensor) {
-  TensorView view;
-  place(view, tensor);
-  if (view.type != ElementType::int8)
-    return view;
-  view.scale = static_cast<const float*>(
-      data_of(object.Get(scale_name), scale_name, napi_float32_array, shape.rows(object.Env())));
-  view.scale_row_stride = 1;
-  view.scale_head_stride = std::ptrdiff_t(shape.length);
-  view.scale_batch_stride = std::ptrdiff_t(shape.heads * shape.length);
-  return view;
-}
 
 BlockIntermediates intermediates_of(Napi::Object object, const Shape& query, const Shape& key, const Shape& value) {
   const Napi::Env env = object.Env();
@@ -110,6 +38,53 @@ Mean mean_of(Napi::Object object, const char* name) {
   return object.Get(name).ToBoolean().Value() ? Mean::yes : Mean::no;
 }
 
+/// What calls over caches and over whole keys and values end with.
+template <class Arguments>
+void read_results(Napi::Object object, const Shape& out, const Tensor& output, Arguments& arguments, BlockCall& call) {
+  if (output.type == ElementType::int8)
+    reject(object.Env(), "output", "floats");
+  place(arguments.output, output);
+  arguments.log_sum_exp = static_cast<float*>(
+      optional_data_of(object.Get("logSumExp"), "logSumExp", napi_float32_array, out.rows(object.Env())));
+  call.times = static_cast<double*>(data_of(object.Get("times"), "times", napi_float64_array, 6));
+}
+
+std::unique_ptr<BlockCall> read_cached_call(Napi::Object object, Napi::Array list,
+                                            const BlockAttentionOptions& options) {
+  const Napi::Env env = object.Env();
+  auto call = std::make_unique<BlockCall>();
+  CachedAttentionArguments& arguments = call->cached;
+  arguments.batch = integer_of(object.Get("batch"), "batch", 1, max_dim);
+  arguments.query_length = integer_of(object.Get("queryLength"), "queryLength", 1, max_dim);
+  if (list.Length() != arguments.batch)
+    reject(env, "caches", "one per batch item");
+  std::size_t longest = 0;
+  for (std::uint32_t b = 0; b < list.Length(); ++b) {
+    call->held.push_back(CacheObject::cache_of(list.Get(b)));
+    call->caches.push_back(call->held.back().get());
+    longest = std::max(longest, call->caches.back()->length());
+  }
+  arguments.caches = call->caches.data();
+  const Shape query = {arguments.batch, options.heads, arguments.query_length, options.head_dim};
+  const Shape out = {arguments.batch, options.heads, arguments.query_length, options.value_dim};
+  const Tensor input = tensor_of(object, "query", query), output = tensor_of(object, "output", out);
+  arguments.query = view_of(object, "queryScale", query, input);
+  call->masks = masks_of(object, {arguments.batch, options.heads, arguments.query_length, longest});
+  arguments.query_starts = call->masks.query_starts_or_null();
+  arguments.mask = call->masks.mask;
+  arguments.bias = call->masks.bias;
+  if (output.used().overlaps(input.used()))
+    call->overlap = 1;
+  read_results(object, out, output, arguments, *call);
+  if (const Napi::Value wanted = object.Get("intermediates"); wanted.IsObject()) {
+    const Shape key = {arguments.batch, options.kv_heads, longest, options.head_dim};
+    const Shape value = {arguments.batch, options.kv_heads, longest, options.value_dim};
+    call->intermediates = intermediates_of(wanted.As<Napi::Object>(), query, key, value);
+    arguments.intermediates = &call->intermediates;
+  }
+  return call;
+}
+
 } // namespace
 
 std::unique_ptr<BlockCall> read_block_call(const Napi::CallbackInfo& info, const BlockAttentionOptions& options) {
@@ -117,6 +92,8 @@ std::unique_ptr<BlockCall> read_block_call(const Napi::CallbackInfo& info, const
   if (!info[0].IsObject())
     reject(env, "inputs", "an object");
   const auto object = info[0].As<Napi::Object>();
+  if (const Napi::Value caches = object.Get("caches"); caches.IsArray())
+    return read_cached_call(object, caches.As<Napi::Array>(), options);
   auto call = std::make_unique<BlockCall>();
   BlockAttentionArguments& arguments = call->arguments;
   arguments.batch = integer_of(object.Get("batch"), "batch", 1, max_dim);
@@ -144,20 +121,15 @@ std::unique_ptr<BlockCall> read_block_call(const Napi::CallbackInfo& info, const
   arguments.center_value = mean_of(object, "centerValue");
 
   const Tensor output = tensor_of(object, "output", out);
-  if (output.type == ElementType::int8)
-    reject(env, "output", "floats");
-  place(arguments.output, output);
+  read_results(object, out, output, arguments, *call);
   for (unsigned i = 0; i < 3; ++i)
     if (call->overlap == 0 && output.used().overlaps(inputs[i].used()))
       call->overlap = i + 1;
 
-  arguments.log_sum_exp =
-      static_cast<float*>(optional_data_of(object.Get("logSumExp"), "logSumExp", napi_float32_array, out.rows(env)));
   if (const Napi::Value wanted = object.Get("intermediates"); wanted.IsObject()) {
     call->intermediates = intermediates_of(wanted.As<Napi::Object>(), query, key, value);
     arguments.intermediates = &call->intermediates;
   }
-  call->times = static_cast<double*>(data_of(object.Get("times"), "times", napi_float64_array, 6));
   return call;
 }
 

@@ -10,10 +10,13 @@
 
 namespace intattn::addon {
 
-/// A call of version 2.
+/// A call of version 2: over whole keys and values, or over caches where there are some.
 struct BlockCall final : Call {
   BlockAttentionArguments arguments;
-  Masks masks; ///< as `arguments` has them, likewise below
+  CachedAttentionArguments cached;
+  std::vector<std::shared_ptr<const KvCache>> held; ///< whatever becomes of their handles
+  std::vector<const KvCache*> caches;               ///< as `cached` has them, likewise below
+  Masks masks;
   BlockIntermediates intermediates;
 };
 

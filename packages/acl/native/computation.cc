@@ -31,7 +31,9 @@ public:
 
   std::unique_ptr<Call> read(const Napi::CallbackInfo& info) const override { return read_block_call(info, options_); }
   Outcome run(const Call& call, StageTimes* times) noexcept override {
-    const StatusMessage ended = attention_->run(static_cast<const BlockCall&>(call).arguments, *executor_, times);
+    const auto& block = static_cast<const BlockCall&>(call);
+    const StatusMessage ended = block.caches.empty() ? attention_->run(block.arguments, *executor_, times)
+                                                     : attention_->run(block.cached, *executor_, times);
     // TypeScript has checked everything: what is invalid nevertheless is told as it is.
     return {ended.status, ended.status == Status::invalid_argument ? ended.message : ""};
   }

@@ -110,4 +110,24 @@ BlockAttentionOptions block_options(Napi::Object object) {
   return options;
 }
 
+KvCacheOptions cache_options(Napi::Object object) {
+  const auto number = [&](const char* name, std::size_t min, std::size_t max) {
+    return integer_of(object.Get(name), name, min, max);
+  };
+  KvCacheOptions options;
+  options.kv_heads = std::uint32_t(number("kvHeads", 1, 65536));
+  options.head_dim = std::uint32_t(number("headDim", 1, 1024));
+  options.value_dim = std::uint32_t(number("valueDim", 1, 1024));
+  options.rotate = boolean_of(object, "rotate");
+  options.key_bits = unsigned(number("keyBits", 4, 8));
+  options.value_bits = unsigned(number("valueBits", 4, 8));
+  const auto floats = [&](const char* name, std::size_t count) {
+    return static_cast<const float*>(optional_data_of(object.Get(name), name, napi_float32_array, count));
+  };
+  options.key_offset = floats("keyOffset", std::size_t{options.kv_heads} * options.head_dim);
+  options.value_offset = floats("valueOffset", std::size_t{options.kv_heads} * options.value_dim);
+  options.isa = available_isa(object);
+  return options;
+}
+
 } // namespace intattn::addon

@@ -5,6 +5,7 @@ import { type CheckedTensor, requireUnchanged } from './checks/tensors.js'
 import { chooseEngine, chosenEngineName } from './engines.js'
 import { type ResolvedOptions, readOptions, resolveOptions } from './options/options.js'
 import { requireSupported, takesLayout } from './options/supported.js'
+import { requireSameEngine } from './sessions/cached-problem.js'
 import { createSession } from './sessions/create-session.js'
 import { arraysOf, checkProblem, type Problem, withCopies } from './sessions/problem.js'
 import type { Session } from './sessions/session.js'
@@ -12,6 +13,7 @@ import type {
   AttentionInputs,
   AttentionOptions,
   AttentionResult,
+  CachedInputs,
   EngineName,
   Float32Tensor,
   FloatTensor,
@@ -84,7 +86,7 @@ export class Attention {
    * @throws {@link IntAttnError}, by rejecting: `NON_FINITE` also when scores (`fp32` of the native engine) or the output overflow
    */
   async run<Output extends FloatTensor = Float32Tensor>(
-    inputs: AttentionInputs<Output>,
+    inputs: AttentionInputs<Output> | CachedInputs<Output>,
   ): Promise<AttentionResult<Output>> {
     const problem = this.#check(inputs)
     const working = withCopies(problem, (tensor) => canShrink(tensor.source) || !this.#takes(tensor))
@@ -94,6 +96,7 @@ export class Attention {
     this.#last = new Promise((resolve) => {
       finished = resolve
     })
+    for (const cache of problem.caches ?? []) cache.hold()
     try {
       this.#pending++
       if (this.#pending > 1) await previous
@@ -103,6 +106,7 @@ export class Attention {
       return result<Output>(problem, stages)
     } finally {
       finished()
+      for (const cache of problem.caches ?? []) cache.letGo()
       this.#pending--
       this.#freeIfDone()
     }
@@ -114,7 +118,9 @@ export class Attention {
    * @returns as {@link Attention.run}
    * @throws {@link IntAttnError} as {@link Attention.run}; `BUSY` while a {@link Attention.run} of this object is under way
    */
-  runSync<Output extends FloatTensor = Float32Tensor>(inputs: AttentionInputs<Output>): AttentionResult<Output> {
+  runSync<Output extends FloatTensor = Float32Tensor>(
+    inputs: AttentionInputs<Output> | CachedInputs<Output>,
+  ): AttentionResult<Output> {
     const problem = this.#check(inputs)
     if (this.#pending > 0) failWith('BUSY', 'attention', 'no run under way', `${this.#pending} pending`)
     requireUnchanged(arraysOf(problem))
@@ -143,6 +149,7 @@ export class Attention {
     this.#requireLive()
     const problem = checkProblem(this.options, this.#asked, inputs)
     requireSupported(this.engine, this.options, problem)
+    requireSameEngine(problem.caches, this)
     this.#requireLive() // getters of the inputs may have disposed of this
     return problem
   }

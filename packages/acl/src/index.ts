@@ -6,6 +6,7 @@
  */
 export { Attention } from './attention.js'
 export { bfloat16Bits, bfloat16Value } from './bfloat16.js'
+export type { ResolvedCacheOptions } from './cache/options.js'
 export type { Dims, Scope } from './checks/scopes.js'
 export type { AddonReport, DefaultReport, DoctorReport, PlaceReport, ProbeVerdict } from './doctor/report.js'
 export { engines } from './engines.js'
@@ -19,6 +20,7 @@ export {
   indexSoftmax,
   weightTable,
 } from './index-softmax.js'
+export { KvCache } from './kv-cache.js'
 export type { ResolvedOptions } from './options/options.js'
 export { defaultPreset } from './options/presets.js'
 export { type QuantizeOptions, type QuantizeResult, quantize } from './quantize.js'

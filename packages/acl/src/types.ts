@@ -1,3 +1,5 @@
+import type { KvCache } from './kv-cache.js'
+
 /** What is computed. The paper's numbering (`--pipe`) is the order of {@link pipelines}. */
 export type Pipeline = 'fp32' | 'fp16' | 'int8' | 'int'
 
@@ -225,6 +227,70 @@ export interface Int8Tensor extends TensorLayout {
    * (batch * heads * length) or one for all, each 0 or from 2^-74 to below 2^35.
    */
   scale: Float32Array
+}
+
+/** Where a {@link KvCache} is kept, and how many threads append to it. */
+export interface KvCachePlace {
+  /** `native` or `reference`; default as with {@link AttentionOptions.engine}. */
+  engine?: EngineName
+  /** As with {@link AttentionOptions.isa}. */
+  isa?: InstructionSet
+  /** Most threads that work on an `append`, 1 … 256. */
+  threads?: number
+}
+
+/** Options of {@link KvCache}; fixed for its life. Runs over it must have the same. */
+export interface KvCacheOptions extends KvCachePlace {
+  kvHeads: number
+  /** Of keys, 1 … 1024. */
+  headDim: number
+  /** Of values; default `headDim`. */
+  valueDim?: number
+  /** Decides the defaults of `keyBits` and `valueBits`. Default `precise`. */
+  preset?: (typeof blockPresets)[number]
+  /** As with {@link AttentionOptions}. */
+  keyBits?: 8 | 7 | 4
+  valueBits?: 8 | 4
+  /** Default true. */
+  rotate?: boolean
+  /** Subtracted from every key, [kvHeads, headDim]: the bias of a model's keys, or their mean in a calibration. */
+  keyOffset?: Float32Array | readonly number[]
+  /** Subtracted from every value and added to outputs, [kvHeads, valueDim]. */
+  valueOffset?: Float32Array | readonly number[]
+}
+
+/** Rows for a {@link KvCache}. */
+export interface CacheInputs {
+  /**
+   * [1, kvHeads, count, headDim]. int8 rows are kept as they are: their caller has applied the cache's offset and rotation; not with
+   * `keyBits: 4`, and within ±63 with 7.
+   */
+  key: Tensor
+  /** [1, kvHeads, count, valueDim]; int8 not with `valueBits: 4` */
+  value: Tensor
+}
+
+/** Rows of a {@link KvCache}. */
+export interface CachedRows {
+  /** [kvHeads, count, headDim]; of 4 bits the levels */
+  key: Int8Array
+  /** [kvHeads, count, valueDim] */
+  value: Int8Array
+  /** [kvHeads, count] */
+  keyScale: Float32Array
+  /** [kvHeads, count]: to 15 bits, as attention uses it */
+  valueScale: Float32Array
+}
+
+/** What a run over caches works on; presets of version 2, engines `native` and `reference`. */
+export interface CachedInputs<Output extends FloatTensor = FloatTensor>
+  extends Omit<AttentionInputs<Output>, 'key' | 'value' | 'keyLengths'> {
+  /**
+   * Of one sequence, or of as many as the batch has items. The cache decides `rotate`, `keyBits` and `valueBits`, which those of the
+   * attention must equal, and has the offsets. By default the queries are its last positions; mask and bias have as many columns as the
+   * longest cache has keys.
+   */
+  cache: KvCache | readonly KvCache[]
 }
 
 /** What a run works on. Options and arrays are read once, when it is called. */

@@ -321,7 +321,7 @@ void play(std::uint32_t seed) {
 
 TEST(KvCache, HistoriesGiveTheBitsOfWholeKeysAndValues) {
   const char* asked = std::getenv("INTATTN_HISTORIES");
-  const std::uint32_t histories = asked ? std::uint32_t(std::atoi(asked)) : share_of(150);
+  const std::uint32_t histories = asked ? std::uint32_t(std::atoi(asked)) : share_of(300);
   const char* given = std::getenv("INTATTN_SEED");
   const std::uint32_t first =
       given ? std::uint32_t(std::strtoul(given, nullptr, 10)) : std::uint32_t(std::time(nullptr));

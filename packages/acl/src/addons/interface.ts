@@ -4,7 +4,7 @@ import type { ResolvedTable } from '../options/table.js'
 import type { ElementType, Intermediates, Normalization } from '../types.js'
 
 /** Counts changes of this interface, so that an addon built before one is not mistaken for its successor; `addon.cc` has the same. */
-export const interfaceVersion = 5
+export const interfaceVersion = 6
 
 /** The C++ addon. It trusts TypeScript with everything but memory: each array's size is checked again on the other side. */
 export interface Addon {
@@ -19,6 +19,7 @@ export interface Addon {
   /** The fastest instruction set that can run here. */
   bestInstructionSet(): string
   Attention: new (options: NativeOptions | NativeBlockOptions) => NativeAttention
+  KvCache: new (options: NativeCacheOptions) => NativeCache
   indexSoftmax(
     scores: Int32Array,
     cols: number,
@@ -109,6 +110,50 @@ export interface NativeMasks {
   maskDims: Uint32Array | undefined
   bias: Float32Array | undefined
   biasDims: Uint32Array | undefined
+}
+
+/** An empty cache, or one that was saved: then the rest is in the bytes. */
+export type NativeCacheOptions = { isa: string; threads: number } & (
+  | { saved: Uint8Array }
+  | (Pick<NativeBlockOptions, 'kvHeads' | 'headDim' | 'valueDim' | 'rotate' | 'keyBits' | 'valueBits'> &
+      Pick<NativeBlockOptions, 'keyOffset' | 'valueOffset'>)
+)
+
+/** A quantized cache. What changes it gives an {@link Outcome}. */
+export interface NativeCache {
+  length(): number
+  bytes(): number
+  append(rows: NativeRows): Outcome
+  truncate(length: number): Outcome
+  /** @param target takes the rows instead of its own */
+  fork(target: NativeCache): Outcome
+  reserve(keys: number): Outcome
+  release(window: number, keepFirst: number): Outcome
+  read(
+    first: number,
+    count: number,
+    key: Int8Array,
+    value: Int8Array,
+    keyScale: Float32Array,
+    valueScale: Float32Array,
+  ): Outcome
+  save(): Uint8Array
+  /** Frees it, after the runs that use it. */
+  dispose(): void
+}
+
+/** Rows that a cache is to take, [1, kvHeads, count, dim]. */
+export interface NativeRows extends Pick<NativeBlockCall, KeyAndValue> {
+  count: number
+}
+
+type KeyAndValue = `${'key' | 'value'}${'' | 'Type' | 'Strides' | 'Scale'}`
+
+/** A run of version 2 over caches. */
+export interface NativeCachedCall
+  extends Omit<NativeBlockCall, KeyAndValue | 'keyLength' | 'keyLengths' | 'smoothKey' | 'centerValue'> {
+  /** One per batch item. */
+  caches: readonly NativeCache[]
 }
 
 /** A run of version 2. */
@@ -214,8 +259,8 @@ export type NativeRun<Result> = (
 export type Outcome = number | string
 
 export interface NativeAttention {
-  run: NativeRun<Promise<Outcome>> & ((call: NativeBlockCall) => Promise<Outcome>)
-  runSync: NativeRun<Outcome> & ((call: NativeBlockCall) => Outcome)
+  run: NativeRun<Promise<Outcome>> & ((call: NativeBlockCall | NativeCachedCall) => Promise<Outcome>)
+  runSync: NativeRun<Outcome> & ((call: NativeBlockCall | NativeCachedCall) => Outcome)
   memoryBytes(): number
   /** Frees the working memory, after the run under way if there is one. */
   dispose(): void

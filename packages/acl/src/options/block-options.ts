@@ -30,6 +30,8 @@ const presets = {
   finest: { queryBits: 15, keyBits: 8, valueBits: 8, planeBits: 14 },
 } as const
 
+export const bitsOf = (preset: BlockPreset) => presets[preset]
+
 /** Those that version 1 does not have. */
 export const blockOptionNames = ['rotate', 'queryBits', 'keyBits', 'valueBits', 'planeBits', 'keyOffset', 'valueOffset']
 
@@ -73,7 +75,8 @@ function resolveOffset(
   return Object.freeze(offset)
 }
 
-function finite(given: unknown, argument: string): number {
+/** A finite number as float32. */
+export function finite(given: unknown, argument: string): number {
   const rounded = typeof given === 'number' ? Math.fround(given) : Number.NaN
   return Number.isFinite(rounded) ? rounded : fail('INVALID_ARGUMENT', argument, 'a finite float32', given)
 }

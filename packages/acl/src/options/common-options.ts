@@ -4,9 +4,10 @@ import { type Addends, resolveAddends } from './addends.js'
 
 /** Greatest number of values per head. */
 export const maxHeadDim = 1024
-const maxHeads = 65536
-const maxThreads = 256
-const maxPosition = 2 ** 31 - 1
+export const maxHeads = 65536
+export const maxThreads = 256
+/** Of windows, and of keys that they never hide. */
+export const visibilityLimit = 2 ** 31 - 1
 
 /** Which keys a row sees, as far as it is the same for all runs. */
 export interface VisibilityOptions {
@@ -49,13 +50,13 @@ export function resolveCommon(options: Snapshot): CommonOptions {
   }
 }
 
-const defaultThreads = (): number => Math.min(availableResources().threads, maxThreads)
+export const defaultThreads = (): number => Math.min(availableResources().threads, maxThreads)
 
 export function resolveVisibility({ causal = false, window, keepFirst = 0 }: Snapshot): VisibilityOptions {
   return {
     causal: boolean(causal, 'causal'),
-    ...(window !== undefined && { window: integer(window, 'window', 1, maxPosition) }),
-    keepFirst: integer(keepFirst, 'keepFirst', 0, maxPosition),
+    ...(window !== undefined && { window: integer(window, 'window', 1, visibilityLimit) }),
+    keepFirst: integer(keepFirst, 'keepFirst', 0, visibilityLimit),
   }
 }
 

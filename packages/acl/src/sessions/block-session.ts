@@ -6,9 +6,12 @@ import {
   type NativeBlockCall,
   type NativeBlockIntermediates,
   type NativeBlockOptions,
+  type NativeCachedCall,
   type Outcome,
   status,
 } from '../addons/interface.js'
+import type { CacheState } from '../cache/cache-state.js'
+import type { NativeStore } from '../cache/native-store.js'
 import { failWith } from '../checks/checks.js'
 import { isPlain } from '../checks/dense.js'
 import { firstLine } from '../checks/describe.js'
@@ -57,7 +60,7 @@ export class BlockSession implements Session {
     this.#attention.dispose()
   }
 
-  #finish(problem: Problem, { intermediates, times }: NativeBlockCall): StageTimes {
+  #finish(problem: Problem, { intermediates, times }: NativeBlockCall | NativeCachedCall): StageTimes {
     if (intermediates && problem.intermediates?.version === 2) {
       report(intermediates, problem.intermediates)
       deriveOthers(this.#options, problem, problem.intermediates)
@@ -93,7 +96,30 @@ function nativeOptions(options: BlockOptions, isa: InstructionSet): NativeBlockO
   }
 }
 
-function nativeCall(problem: Problem): NativeBlockCall {
+function nativeCall(problem: Problem): NativeBlockCall | NativeCachedCall {
+  const { caches } = problem
+  return caches ? cachedCall(problem, caches) : wholeCall(problem)
+}
+
+function cachedCall(problem: Problem, caches: readonly CacheState[]): NativeCachedCall {
+  const { batch, queryLength, query, output, logSumExp, intermediates } = problem
+  return {
+    ...{ batch, queryLength, logSumExp },
+    caches: caches.map(({ store }) => (store as NativeStore).cache),
+    ...nativeMasks(problem),
+    query: query.data,
+    queryType: elementTypeCode(query.type),
+    queryStrides: Float64Array.from(query.strides),
+    queryScale: query.scale,
+    output: output.data,
+    outputType: elementTypeCode(output.type),
+    outputStrides: Float64Array.from(output.strides),
+    intermediates: intermediates?.version === 2 ? intermediatesFor(intermediates) : undefined,
+    times: new Float64Array(6),
+  }
+}
+
+function wholeCall(problem: Problem): NativeBlockCall {
   const { batch, queryLength, keyLength, query, key, value, keyLengths, output } = problem
   const { smoothKey, centerValue, logSumExp } = problem
   return {
@@ -148,4 +174,6 @@ function deriveOthers(options: BlockOptions, problem: Problem, to: BlockIntermed
   for (const name of ['keyOffset', 'valueOffset', 'scores', 'distance', 'weight', 'folded', 'blockSum'] as const) {
     to[name].set(derived[name])
   }
+  if (!problem.caches) return
+  for (const name of ['keyInt8', 'valueInt8', 'keyScale', 'valueScale'] as const) to[name].set(derived[name])
 }

@@ -1,4 +1,5 @@
-import { boolean, fail, failWith, integer, record, type Snapshot } from '../checks/checks.js'
+import type { CacheState } from '../cache/cache-state.js'
+import { boolean, fail, failWith, integer, read, record, type Snapshot } from '../checks/checks.js'
 import { plainCopy } from '../checks/dense.js'
 import { denseStrides, isNested, overlap } from '../checks/layouts.js'
 import { checkMasks, type Masks, maskNames } from '../checks/masks.js'
@@ -10,6 +11,7 @@ import type { QuantizedOptions } from '../options/index-options.js'
 import { isBlock, isIndex, isQuantized, type ResolvedOptions } from '../options/options.js'
 import { maxRowLength } from '../options/table.js'
 import type { FloatTensor, Intermediates, TensorType } from '../types.js'
+import { checkCaches, requireHeld } from './cached-problem.js'
 import { allocateBlockIntermediates, allocateIndexIntermediates } from './intermediates.js'
 
 /** One run, checked: whatever an engine is given is sound. */
@@ -20,6 +22,8 @@ export interface Problem extends Masks {
   readonly query: CheckedTensor
   readonly key: CheckedTensor
   readonly value: CheckedTensor
+  /** One per batch item, instead of `key` and `value`, which then have dims alone: as long as the longest. */
+  readonly caches?: readonly CacheState[]
   readonly output: CheckedTensor
   /** What the caller gets back as `output`: the very tensor they supplied, if they did. */
   readonly outputTensor: FloatTensor
@@ -32,6 +36,7 @@ export interface Problem extends Masks {
   readonly logSumExp: Float32Array | undefined
 }
 
+const cachedNames = ['query', 'cache', 'queryStart', 'mask', 'bias', 'output', 'intermediates', 'logSumExp']
 const inputNames = ['query', 'key', 'value', ...maskNames, 'output', 'intermediates', 'logSumExp']
 const floatTypes: readonly TensorType[] = ['float32', 'float16', 'bfloat16']
 const anyType: readonly TensorType[] = [...floatTypes, 'int8']
@@ -44,6 +49,7 @@ export function maxKeyLength(options: ResolvedOptions): number {
 
 /** @param asked the options as the caller gave them, which tell a wish from a default */
 export function checkProblem(options: ResolvedOptions, asked: Snapshot, given: unknown): Problem {
+  if (isOverCaches(given)) return checkCachedProblem(options, asked, given)
   const inputs = record(given, 'inputs', inputNames)
   const { heads, kvHeads, headDim, valueDim, pipeline } = options
   const types = options.version === undefined ? floatTypes : anyType
@@ -87,6 +93,57 @@ export function checkProblem(options: ResolvedOptions, asked: Snapshot, given: u
     centerValue: subtractsMean(options, asked, 'centerValue', value, isMasked),
     intermediates: wantsIntermediates ? allocateIntermediates(options, tensors) : undefined,
     logSumExp: wantsLogSumExp ? allocate(Float32Array, batch * heads * queryLength, 'logSumExp') : undefined,
+  }
+}
+
+const isOverCaches = (given: unknown): given is object =>
+  typeof given === 'object' &&
+  given !== null &&
+  !ArrayBuffer.isView(given) &&
+  read(given, 'cache', 'cache') !== undefined
+
+function checkCachedProblem(options: ResolvedOptions, asked: Snapshot, given: object): Problem {
+  const inputs = record(given, 'inputs', cachedNames)
+  const { heads, kvHeads, headDim, valueDim, pipeline, preset } = options
+  if (!isBlock(options)) {
+    const where = preset ? `preset '${preset}'` : `pipeline '${pipeline}'`
+    return fail('UNKNOWN_OPTION', 'cache', `no cache with ${where}`, inputs.cache)
+  }
+  const query = checkTensor(inputs.query, 'query', options.rotate ? floatTypes : anyType)
+  const [batch, , queryLength] = query.dims
+  requireDims(query, [batch, heads, queryLength, headDim])
+  const caches = checkCaches(options, asked, inputs.cache, batch)
+  const lengths = caches.map(({ store }) => store.length)
+  const keyLength = Math.max(...lengths)
+  const masks =
+    keyLength > 0
+      ? checkMasks({ ...inputs, keyLengths: lengths }, [batch, heads, queryLength, keyLength])
+      : { keyLengths: Uint32Array.from(lengths), queryStart: undefined, mask: undefined, bias: undefined }
+  const queryStart = masks.queryStart ?? Int32Array.from(lengths, (length) => length - queryLength)
+  for (const [item, cache] of caches.entries()) {
+    requireHeld(options, cache, queryStart[item]!, queryLength, caches.length === 1 ? 'cache' : `cache[${item}]`)
+  }
+  const { output, outputTensor } = checkOutput(inputs.output, [batch, heads, queryLength, valueDim])
+  for (const input of [query, masks.mask, masks.bias]) {
+    if (input && overlap(output, input)) overlapping(input.argument)
+  }
+  const rows = (argument: string, dim: number): CheckedTensor => {
+    const data = new Int8Array(0)
+    const dims: Dims = [batch, kvHeads, keyLength, dim]
+    const strides = denseStrides(dims)
+    return {
+      ...{ argument, type: 'float32', dims, strides, data, source: data, sourceStrides: strides, length: 0 },
+      givenScale: undefined,
+    }
+  }
+  const tensors = { query: withRowScale(query), key: rows('key', headDim), value: rows('value', valueDim) }
+  const wants = (name: 'intermediates' | 'logSumExp') => inputs[name] !== undefined && boolean(inputs[name], name)
+  return {
+    ...{ batch, queryLength, keyLength, ...masks, queryStart, ...tensors, caches, output, outputTensor },
+    smoothKey: false,
+    centerValue: false,
+    intermediates: wants('intermediates') ? allocateBlockIntermediates(options, tensors) : undefined,
+    logSumExp: wants('logSumExp') ? allocate(Float32Array, batch * heads * queryLength, 'logSumExp') : undefined,
   }
 }
 

@@ -100,6 +100,45 @@ export type RowCase = { name: string; rows: number; dim: number; input: Numeral[
   | { kind: 'mean'; mean: Numeral[] }
 )
 
+/** What is done with numbered caches, of which number 0 is there from the beginning; see the vectors' README. */
+export type CacheStep = { cache: number; error?: string } & (
+  | {
+      op: 'append'
+      count: number
+      key: Numeral[]
+      value: Numeral[]
+      inputScales?: Record<'key' | 'value', Numeral[] | null>
+      keyInt8?: number[]
+      valueInt8?: number[]
+      keyScale?: Numeral[]
+      valueScale?: Numeral[]
+      length: number
+    }
+  | ({
+      op: 'attend'
+      caches: number[]
+      queryLength: number
+      query: Numeral[]
+      inputScales: { query: Numeral[] | null }
+      plane?: number[]
+      blockExponent?: (number | null)[]
+      valueExponent?: (number | null)[]
+      shift?: number[]
+      rowSum?: string[]
+      logSumExp: Numeral[]
+      output: Numeral[]
+    } & Pick<AttentionCall['options'], 'queryStart' | 'bias' | 'biasShape' | 'mask' | 'maskShape'>)
+  | { op: 'new' | 'free'; length: number }
+  | { op: 'truncate'; to: number; length: number }
+  | { op: 'fork'; from: number; length: number }
+  | { op: 'create' }
+)
+
+export interface CacheCase
+  extends Pick<AttentionCall, 'name' | 'heads' | 'kvHeads' | 'headDim' | 'valueDim' | 'options'> {
+  steps: CacheStep[]
+}
+
 function load<Content>(name: string): Content {
   const packed = readFileSync(new URL(`../vectors/2/${name}.json.gz`, import.meta.url))
   return JSON.parse(gunzipSync(packed).toString())
@@ -112,16 +151,20 @@ export const { cases: attentionCases, errors: attentionErrors } = load<{
   errors: AttentionError[]
 }>('attention')
 
+export const { cases: cacheCases, errors: cacheErrors } = load<{ cases: CacheCase[]; errors: CacheCase[] }>('cache')
+
 const words: Record<string, number> = { nan: Number.NaN, inf: Infinity, '-inf': -Infinity }
 
 export const toNumber = (numeral: Numeral): number => (typeof numeral === 'number' ? numeral : words[numeral]!)
 export const toFloat32 = (numerals: Numeral[]): Float32Array => Float32Array.from(numerals, toNumber)
 
 /** Bits are named where the preset by itself has others. */
-export function optionsOf(call: AttentionCall): AttentionOptions {
+export function optionsOf(
+  call: Pick<AttentionCall, 'name' | 'heads' | 'kvHeads' | 'headDim' | 'valueDim' | 'options'>,
+): AttentionOptions {
   const { heads, kvHeads, headDim, valueDim, name, options } = call
   const { causal, window, keepFirst, softmaxScale, smoothKey, centerValue, rotate, preset, bits } = options
-  const named = name.startsWith('bits ') && {
+  const named = (name.startsWith('bits ') || name.startsWith('query 15 bits')) && {
     queryBits: bits.query,
     keyBits: bits.key,
     valueBits: bits.value,

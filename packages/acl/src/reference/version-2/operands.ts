@@ -1,3 +1,8 @@
+import type { CacheState } from '../../cache/cache-state.js'
+import type { ResolvedCacheOptions } from '../../cache/options.js'
+import { countOf, keptSegments } from '../../cache/saved.js'
+import { segmentLength } from '../../cache/store.js'
+import { plain } from '../../checks/dense.js'
 import type { CheckedTensor } from '../../checks/tensors.js'
 import type { BlockOptions } from '../../options/block-options.js'
 import type { Problem } from '../../sessions/problem.js'
@@ -26,13 +31,57 @@ export interface Operands {
 }
 
 export function operandsOf(options: BlockOptions, problem: Problem): Operands {
-  const { query, key, value, keyLengths, smoothKey, centerValue } = problem
+  const { query, key, value, keyLengths, smoothKey, centerValue, caches } = problem
   const { rotate, queryBits, keyBits, valueBits, keyOffset, valueOffset } = options
+  if (caches) {
+    return {
+      query: operand(query, { rotate, bits: queryBits }),
+      key: cached(caches, key, 'key'),
+      value: cached(caches, value, 'value'),
+    }
+  }
   return {
     query: operand(query, { rotate, bits: queryBits }),
     key: operand(key, { rotate, bits: keyBits, given: keyOffset, mean: smoothKey, lengths: keyLengths }),
     value: operand(value, { rotate, bits: valueBits, given: valueOffset, mean: centerValue, lengths: keyLengths }),
   }
+}
+
+/** Rows as a cache takes them. */
+export function rowsOf(tensor: CheckedTensor, options: ResolvedCacheOptions, side: 'key' | 'value'): Operand {
+  const { rotate, keyBits, valueBits, keyOffset, valueOffset } = options
+  const [bits, given] = side === 'key' ? [keyBits, keyOffset] : [valueBits, valueOffset]
+  return operand(plain(tensor), { rotate, bits, given })
+}
+
+/** What caches hold, each item as long as the longest. */
+function cached(caches: readonly CacheState[], tensor: CheckedTensor, side: 'key' | 'value'): Operand {
+  const [batch, heads, length, dim] = tensor.dims
+  const integers = new Int8Array(batch * heads * length * dim)
+  const scale = new Float32Array(batch * heads * length)
+  const offset = new Float32Array(batch * heads * dim)
+  for (const [item, { options, store, freed }] of caches.entries()) {
+    const ofSide = options[side === 'key' ? 'keyOffset' : 'valueOffset']
+    if (ofSide) offset.set(ofSide, item * heads * dim)
+    for (const segment of keptSegments({ length: store.length, freed })) {
+      const first = segment * segmentLength
+      const count = countOf(segment, store.length)
+      const rows = {
+        key: new Int8Array(heads * count * options.headDim),
+        value: new Int8Array(heads * count * options.valueDim),
+        keyScale: new Float32Array(heads * count),
+        valueScale: new Float32Array(heads * count),
+      }
+      store.read(first, rows, count)
+      for (let head = 0; head < heads; head++) {
+        const at = (item * heads + head) * length + first
+        integers.set(rows[side].subarray(head * count * dim, (head + 1) * count * dim), at * dim)
+        scale.set(rows[`${side}Scale`].subarray(head * count, (head + 1) * count), at)
+      }
+    }
+  }
+  const [{ options }] = caches as [CacheState]
+  return { tensor, integers, scale, offset, rotationBlock: options.rotate ? rotationBlock(dim) : 1 }
 }
 
 interface Quantization {
