@@ -1,5 +1,5 @@
 import { float64Attention } from '@intattn/acl'
-import { type Input, usefulMacs, visibleKeys } from './input.js'
+import { type Input, usefulMacs } from './input.js'
 
 /** How far an output is from attention in float64. */
 export interface Accuracy {
@@ -40,21 +40,21 @@ function gatherRow({ batch, heads, queryLength, headDim, query }: Input, row: nu
 
 /** Attention in float64 from the float32 input, on the rows of {@link comparedRows}. */
 export function exactAttention(input: Input, maxMacs?: number): Exact {
-  const { batch, heads, kvHeads, queryLength, keyLength, headDim, causal, softmaxScale } = input
+  const { batch, heads, kvHeads, queryLength, keyLength, headDim, causal, window, softmaxScale } = input
   const rows = comparedRows(input, maxMacs)
+  const limit = window === undefined ? {} : { window }
   const float32 = (data: Float32Array, dims: number[]) => ({ type: 'float32' as const, dims, data })
   const key = float32(input.key, [batch, kvHeads, keyLength, headDim])
   const value = float32(input.value, [batch, kvHeads, keyLength, headDim])
   if (rows.length === queryLength) {
     const query = float32(input.query, [batch, heads, queryLength, headDim])
-    return { rows, exact: float64Attention({ query, key, value, causal, softmaxScale }) }
+    return { rows, exact: float64Attention({ query, key, value, causal, softmaxScale, ...limit }) }
   }
   const exact = new Float64Array(batch * heads * rows.length * headDim)
   rows.forEach((row, index) => {
     const query = float32(gatherRow(input, row), [batch, heads, 1, headDim])
-    // Alone, a row of a causal problem is a plain problem with fewer keys.
-    const keyLengths = new Array<number>(batch).fill(visibleKeys(input, row))
-    const result = float64Attention({ query, key, value, causal: false, softmaxScale, keyLengths })
+    const queryStart = new Array<number>(batch).fill(row + keyLength - queryLength)
+    const result = float64Attention({ query, key, value, causal, softmaxScale, queryStart, ...limit })
     for (let head = 0; head < batch * heads; head++) {
       exact.set(result.subarray(head * headDim, (head + 1) * headDim), (head * rows.length + index) * headDim)
     }

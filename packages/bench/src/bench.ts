@@ -7,6 +7,7 @@ import { type Choice, type OwnContender, openContender, type Variant, variants }
 import { type Input, usefulMacs } from './input.js'
 import { type Contender, interleave, planRounds, type Turn } from './measure.js'
 import { loadOnnxruntime, type Peer, type PeerContender } from './peers/onnxruntime.js'
+import { openPlainRead, type PlainRead } from './plain-read.js'
 import type { Progress } from './progress.js'
 import { Random } from './random.js'
 import { type PeerResult, problemOf, type Result, type TableResult } from './results.js'
@@ -25,7 +26,7 @@ function choicesOf({ engines: asked, isa }: Options): Omit<Choice, 'defaultPrese
 }
 
 function plannedVariants(options: Options): Variant[] {
-  const { pipelines, preset, threads = [Math.min(256, availableResources().threads)] } = options
+  const { pipelines, preset, layouts, threads = [Math.min(256, availableResources().threads)] } = options
   // An engine that cannot run here is told of before anything is read or made.
   const probes = choicesOf(options).map((choice) => {
     const probe = new Attention({ heads: 1, headDim: 1, threads: 1, ...choice })
@@ -35,26 +36,36 @@ function plannedVariants(options: Options): Variant[] {
   const choices = probes.map(({ choice }) => choice)
   const isReference = probes.some(({ engine }) => engine === 'reference')
   if (isReference) checkReference(options)
-  return variants(pipelines, isReference ? [1] : threads, choices, preset)
+  return variants(pipelines, isReference ? [1] : threads, choices, preset, layouts)
 }
 
 /** What runs on one input. */
 interface Field {
   own: { variant: Variant; contender: OwnContender }[]
   peers: { threads: number; contender: PeerContender }[]
+  /** Plain reads of as many bytes as own contenders read of a cache. */
+  reads: { threads: number; contender: PlainRead }[]
 }
 
-async function close({ own, peers }: Field): Promise<void> {
+async function close({ own, peers, reads }: Field): Promise<void> {
   for (const { contender } of own) contender.dispose()
   for (const { contender } of peers) await contender.release()
+  for (const { contender } of reads) await contender.close()
 }
 
 async function open(input: Input, options: Options, planned: readonly Variant[], peer?: Peer): Promise<Field> {
-  const field: Field = { own: [], peers: [] }
+  const field: Field = { own: [], peers: [], reads: [] }
   const output = new Float32Array(input.query.length)
   try {
     for (const variant of planned) {
       field.own.push({ variant, contender: openContender(variant, input, options.inputType, output) })
+    }
+    if (options.decode) {
+      for (const threads of new Set(planned.map((variant) => variant.threads))) {
+        const { contender } =
+          field.own.find(({ variant }) => variant.threads === threads && variant.layout === 'pages') ?? field.own[0]!
+        field.reads.push({ threads, contender: await openPlainRead(contender.readBytes, threads) })
+      }
     }
     if (!peer) return field
     for (const threads of new Set(planned.map((variant) => variant.threads))) {
@@ -81,7 +92,7 @@ function medianStages(turns: readonly Turn[]): Omit<StageTimes, 'total'> {
 async function measureInput(
   input: Input,
   options: Options,
-  { own, peers }: Field,
+  { own, peers, reads }: Field,
   progress: Progress,
 ): Promise<TableResult> {
   const contenders = [...own, ...peers].map(({ contender }) => contender)
@@ -100,7 +111,13 @@ async function measureInput(
   const idle = peers.map(({ contender }) => contender.idle)
   const pauseMs = own.some(({ variant }) => variant.threads > 1) ? PAUSE_MS : 0
   const random = new Random(options.seed)
-  const turns = await interleave([...contenders, ...idle], rounds, random, pauseMs, () => progress.step())
+  const turns = await interleave(
+    [...contenders, ...idle, ...reads.map(({ contender }) => contender)],
+    rounds,
+    random,
+    pauseMs,
+    () => progress.step(),
+  )
 
   const problem = problemOf(input, options.inputType, options.seed)
   const macs = usefulMacs(input)
@@ -118,14 +135,23 @@ async function measureInput(
       accuracy: accuracies.get(contender)!,
     }
   }
-  const results = own.map(({ variant: { pipeline, preset, threads }, contender }): Result => {
+  const results = own.map(({ variant: { pipeline, preset, threads, layout }, contender }): Result => {
     const ownTurns = turns.get(contender)!
+    const timed = timing(contender, threads)
+    const gigabytesPerSecond = contender.readBytes / timed.medianMs / 1e6
+    const read = reads.find((other) => other.threads === threads)?.contender
+    const readMs = read && medianOf(turns.get(read)!.map(({ ms }) => ms))
     return {
       pipeline,
       engine: contender.engine,
       isa: contender.isa,
       preset,
-      ...timing(contender, threads),
+      layout,
+      cacheBytes: contender.cacheBytes,
+      readBytes: contender.readBytes,
+      gigabytesPerSecond,
+      shareOfBandwidth: read && readMs ? gigabytesPerSecond / (read.bytes / readMs / 1e6) : null,
+      ...timed,
       stagesMs: medianStages(ownTurns),
       callOverheadUs: 1000 * medianOf(ownTurns.map(({ callOverheadMs = 0 }) => callOverheadMs)),
       memoryBytes: contender.memoryBytes,
@@ -141,10 +167,10 @@ async function measureInput(
     if (aclFp16) result.ratioToAclFp16 = aclFp16.medianMs / result.medianMs
   }
   const peerResults = peers.map(({ threads, contender }): PeerResult => {
-    const { name, version } = contender
+    const { name, version, operator } = contender
     const callOverheadMs = medianOf(turns.get(contender.idle)!.map(({ ms }) => ms))
     // The peer takes float32, whatever ours are given.
-    return { name, version, ...timing(contender, threads), inputType: 'float32', callOverheadMs }
+    return { name, version, operator, ...timing(contender, threads), inputType: 'float32', callOverheadMs }
   })
   return { problem, rounds, results, peers: peerResults }
 }

@@ -17,21 +17,23 @@ const MAX_KEYS_OF_INT = { 1: 263_172, 2: 262_144 }
  */
 export function checkProblems(shapes: readonly Shape[], planned: readonly Variant[], peer?: Peer): void {
   for (const shape of shapes) {
-    const { batch, heads, kvHeads, queryLength, keyLength, headDim, causal, softmaxScale } = shape
+    const { batch, heads, kvHeads, queryLength, keyLength, headDim, causal, window, softmaxScale } = shape
     for (const { pipeline, preset, engine, isa } of planned) {
       const probe = new Attention({
         ...{ pipeline, heads, kvHeads, headDim, causal, softmaxScale, threads: 1 },
         ...(preset && { preset }),
         ...(engine && { engine }),
         ...(isa && { isa }),
+        ...(window && { window }),
       })
       probe.dispose()
       const most = pipeline === 'int' ? MAX_KEYS_OF_INT[probe.options.version!] : MAX_KEYS
-      if (keyLength > most) throw new UsageError('--L', `at most ${most} for the pipeline ${pipeline}`, `${keyLength}`)
+      const flag = queryLength === keyLength ? '--L' : '--past'
+      if (keyLength > most) throw new UsageError(flag, `at most ${most} for the pipeline ${pipeline}`, `${keyLength}`)
     }
     if (!peer) continue
     peer.check(shape)
-    const scores = causal ? 4 * batch * heads * queryLength * keyLength : 0
+    const scores = causal && queryLength > 1 ? 4 * batch * heads * queryLength * keyLength : 0
     requireMemory('--peer', `causal scores, which ${peer.name} stores,`, scores)
   }
 }

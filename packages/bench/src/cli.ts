@@ -18,12 +18,21 @@ import { UsageError } from './usage-error.js'
 const engineNames = ['native', 'acl', 'reference'] as const satisfies readonly EngineName[]
 const inputTypes = ['float32', 'float16', 'bfloat16', 'int8'] as const satisfies readonly TensorType[]
 const presets: readonly Preset[] = [...indexPresets, ...blockPresets]
+/** Where keys and values lie when a call begins: float tensors that it quantizes itself, or a quantized cache. */
+export const layouts = ['whole', 'pages'] as const
+export type Layout = (typeof layouts)[number]
 
 /** What the flags ask for; what is absent is chosen by the benchmark. */
 export interface Options {
   pipelines: readonly Pipeline[]
   lengths?: readonly number[]
   headDims?: readonly number[]
+  /** One query, at the last position; `lengths` are those of the past with it. */
+  decode: boolean
+  /** Several are rows beside each other. */
+  layouts: readonly Layout[]
+  /** Keys that a query sees: so many before it, itself included. */
+  window?: number
   heads?: number
   kvHeads?: number
   causal?: boolean
@@ -56,6 +65,7 @@ Examples:
   ${program} --L 1024,2048,4096,8192,16384 --d 128 --threads 1   (the paper's lengths)
   ${program} --L 1024 --d 128 --threads 1 --engine native,acl
   ${program} --pipe 3 --L 2048 --threads 1,2 --json result.json
+  ${program} --past 1024,8192,32768 --heads 9 --kv-heads 3 --d 64 --threads 1 --peer onnxruntime   (decode)
   ${isCheckout ? 'npm run -s bench -- --json -      (-s: without it npm prints lines of its own)' : `${program} --json -`}`
 
 function integer(flag: string, text: string, least: number, most: number): number {
@@ -84,6 +94,11 @@ function pipelineList(text: string): Pipeline[] {
   return pipelines.filter((_, index) => chosen.includes(index))
 }
 
+function layoutList(text: string): Layout[] {
+  const asked = text.split(',').map((item) => oneOf('--layout', item.trim(), layouts))
+  return layouts.filter((name) => asked.includes(name))
+}
+
 function engineList(text: string): EngineName[] {
   const asked = text.split(',').map((item) => oneOf('--engine', item.trim(), engineNames))
   return engineNames.filter((name) => asked.includes(name))
@@ -105,6 +120,19 @@ function createCommand(): Command {
 
   command.option('--pipe <list>', 'pipelines 0, 1, 2, 3, or all (default: all)', pipelineList)
   list('--L', 'sequence lengths; the first L tokens of an input (default: all of the input, else 1024)', 1, 2 ** 24)
+  command.option('--decode', 'one query against a past, the last token of it: what generating a token takes')
+  list(
+    '--past',
+    'with --decode, which it implies: lengths of the past (default: all of the input, else 1024)',
+    1,
+    2 ** 24,
+  )
+  command.option(
+    '--layout <list>',
+    'keys and values of the pipeline 3: whole (float tensors, quantized in each call), pages (a quantized cache) (default: whole, with --decode pages)',
+    layoutList,
+  )
+  number('--window', 'a query sees so many keys, up to its own (default: all)', 1, 2 ** 24)
   list('--d', "head dims (default: the input's, else 128)", 1, 1024)
   number('--heads', "query heads (default: the input's, else 1)", 1, 65536)
   number('--kv-heads', "key and value heads, a divisor of the heads (default: the input's, else as many)", 1, 65536)
@@ -151,17 +179,29 @@ function usageErrorOf(error: CommanderError, command: Command): UsageError {
 export const isQuantized = (pipeline: Pipeline): boolean => pipeline === 'int8' || pipeline === 'int'
 
 function checkTogether(options: Options): void {
-  const { input, synthetic, heads, kvHeads, inputType, engines, isa, preset } = options
+  const { input, synthetic, heads, kvHeads, inputType, engines, isa, preset, layouts, pipelines } = options
   if (input !== undefined && synthetic !== undefined) {
     throw new UsageError('--synthetic', 'no --input beside it', `--input '${input}'`)
   }
   if (heads !== undefined && kvHeads !== undefined && heads % kvHeads !== 0) {
     throw new UsageError('--kv-heads', `a divisor of the ${heads} heads`, `${kvHeads}`)
   }
-  if (inputType === 'int8' && !options.pipelines.every(isQuantized)) {
+  if (inputType === 'int8' && !pipelines.every(isQuantized)) {
     throw new UsageError('--input-type', 'float32, float16 or bfloat16, for the pipelines 0 and 1', "'int8'")
   }
-  if (preset !== undefined && !options.pipelines.some(isQuantized)) {
+  if (layouts.includes('pages')) {
+    if (!pipelines.includes('int')) throw new UsageError('--layout', 'the pipeline 3 beside it', "'pages'")
+    if ((indexPresets as readonly (Preset | undefined)[]).includes(preset)) {
+      throw new UsageError(
+        '--layout',
+        `one of --preset ${blockPresets.join(', ')} beside it`,
+        `'pages' and '${preset}'`,
+      )
+    }
+    if (inputType === 'int8') throw new UsageError('--input-type', 'floats with --layout pages', "'int8'")
+    if (engines?.includes('acl')) throw new UsageError('--layout', 'no --engine acl beside it', "'pages'")
+  }
+  if (preset !== undefined && !pipelines.some(isQuantized)) {
     throw new UsageError('--preset', 'the pipeline 2 or 3 beside it', `'${preset}'`)
   }
   if (engines && !engines.includes('native') && isa !== undefined) {
@@ -188,14 +228,19 @@ export function parseFlags(flags: readonly string[]): Options | undefined {
     if (error.exitCode === 0) return undefined
     throw usageErrorOf(error, command)
   }
-  const { pipe, L, d, engine, ...others } = command.opts()
+  const { pipe, L, d, engine, past, layout, ...others } = command.opts()
   const inputType = others.inputType ?? 'float32'
+  const decode = others.decode ?? past !== undefined
+  if (decode && L) throw new UsageError('--L', 'no --decode or --past beside it', `${L}`)
+  const ofAll = decode ? (['fp32', 'int'] as const) : pipelines
   const options: Options = {
     ...others,
-    ...(L && { lengths: L }),
+    ...((L ?? past) && { lengths: L ?? past }),
+    decode,
+    layouts: layout ?? [decode ? 'pages' : 'whole'],
     ...(d && { headDims: d }),
     ...(engine && { engines: engine }),
-    pipelines: pipe ?? (inputType === 'int8' ? pipelines.filter(isQuantized) : pipelines),
+    pipelines: pipe ?? (inputType === 'int8' ? ofAll.filter(isQuantized) : ofAll),
     inputType,
     seed: others.seed ?? 1,
   }

@@ -7,13 +7,15 @@ import {
   type EngineName,
   float16Bits,
   type InstructionSet,
+  KvCache,
+  type KvCacheOptions,
   type Pipeline,
   type Preset,
   quantize,
   type Tensor,
-  type TensorType,
 } from '@intattn/acl'
-import type { Input } from './input.js'
+import type { Layout, Options } from './cli.js'
+import { type Input, visibleKeys } from './input.js'
 import type { Contender, Turn } from './measure.js'
 
 /** One pipeline of ours, as the flags ask for it. */
@@ -22,6 +24,8 @@ export interface Variant {
   /** null for the float pipelines, which have none. */
   preset: Preset | null
   threads: number
+  /** Where keys and values lie: `pages` with presets of version 2 only. */
+  layout: Layout
   engine?: EngineName
   isa?: InstructionSet
 }
@@ -35,6 +39,10 @@ export interface OwnContender extends Contender {
   output(): Float32Array
   /** Working memory held between runs. */
   readonly memoryBytes: number
+  /** Of the cache; null without one. */
+  readonly cacheBytes: number | null
+  /** What of keys and values a call reads at least. */
+  readonly readBytes: number
   dispose(): void
 }
 
@@ -46,13 +54,15 @@ export interface Choice extends Pick<Variant, 'engine' | 'isa'> {
 
 /**
  * The rows of a table: each pipeline of each engine for each number of threads. Without a preset, `int8` and `int` run as
- * in the paper, and `int` a second time with the engine's default; `int8` as in the paper too with presets that only `int` has.
+ * in the paper, and `int` a second time with the engine's default, or over a cache with each preset of version 2; `int8` as in the paper
+ * too with presets that only `int` has.
  */
 export function variants(
   pipelines: readonly Pipeline[],
   threads: readonly number[],
   choices: readonly Choice[],
   preset?: Preset,
+  layouts: readonly Layout[] = ['whole'],
 ): Variant[] {
   const isOfInt = (blockPresets as readonly (Preset | undefined)[]).includes(preset)
   const presetsOf = (pipeline: Pipeline, byDefault: Preset): (Preset | null)[] => {
@@ -60,10 +70,21 @@ export function variants(
     if (pipeline === 'int8') return [preset && !isOfInt ? preset : 'paper']
     return preset ? [preset] : ['paper', byDefault]
   }
+  const placed = (pipeline: Pipeline, byDefault: Preset): Pick<Variant, 'preset' | 'layout'>[] => {
+    const pages = pipeline === 'int' && layouts.includes('pages')
+    return [
+      ...(pages && !layouts.includes('whole') ? [] : presetsOf(pipeline, byDefault)).map(
+        (chosen) => ({ preset: chosen, layout: 'whole' }) as const,
+      ),
+      ...(pages ? (preset ? [preset] : blockPresets) : []).map(
+        (chosen) => ({ preset: chosen, layout: 'pages' }) as const,
+      ),
+    ]
+  }
   return threads.flatMap((count) =>
     choices.flatMap(({ defaultPreset, ...choice }) =>
       pipelines.flatMap((pipeline) =>
-        presetsOf(pipeline, defaultPreset).map((chosen) => ({ ...choice, pipeline, preset: chosen, threads: count })),
+        placed(pipeline, defaultPreset).map((chosen) => ({ ...choice, pipeline, ...chosen, threads: count })),
       ),
     ),
   )
@@ -89,6 +110,8 @@ function toHalves({ query, key, value }: ReturnType<typeof tensorsOf>, type: 'fl
   return { query: convert(query), key: convert(key), value: convert(value) }
 }
 
+const bytesOf: Readonly<Record<Options['inputType'], number>> = { float32: 4, float16: 2, bfloat16: 2, int8: 1 }
+
 /** Of version 2. */
 const byRow = { query: 'row', key: 'row', value: 'row' } as const
 
@@ -112,6 +135,21 @@ function toInt8({ query, key, value }: ReturnType<typeof tensorsOf>, { engine, i
   }
 }
 
+/** One cache for each batch item, with all keys and values in it. */
+function cachesOf({ key, value }: ReturnType<typeof tensorsOf>, options: KvCacheOptions): KvCache[] {
+  const [batch] = key.dims as [number]
+  const item = (tensor: Tensor, index: number): Tensor => {
+    const size = tensor.data.length / batch
+    const data = (tensor.data as Float32Array).subarray(index * size, (index + 1) * size)
+    return { ...tensor, dims: [1, ...tensor.dims.slice(1)], data } as Tensor
+  }
+  return Array.from({ length: batch }, (_, index) => {
+    const cache = new KvCache(options)
+    cache.append({ key: item(key, index), value: item(value, index) })
+    return cache
+  })
+}
+
 /**
  * Makes a variant ready to run.
  *
@@ -119,16 +157,17 @@ function toInt8({ query, key, value }: ReturnType<typeof tensorsOf>, { engine, i
  * @param output where every turn writes, float32
  * @throws IntAttnError
  */
-export function openContender(variant: Variant, input: Input, type: TensorType, output: Float32Array): OwnContender {
-  const { pipeline, preset, threads, engine, isa } = variant
-  const { heads, kvHeads, headDim, causal, softmaxScale } = input
+export function openContender(
+  variant: Variant,
+  input: Input,
+  type: Options['inputType'],
+  output: Float32Array,
+): OwnContender {
+  const { pipeline, preset, threads, layout, engine, isa } = variant
+  const { batch, heads, kvHeads, queryLength, keyLength, headDim, causal, window, softmaxScale } = input
   const options: AttentionOptions = { pipeline, heads, kvHeads, headDim, causal, softmaxScale, threads }
-  const attention = new Attention({
-    ...options,
-    ...(preset && { preset }),
-    ...(engine && { engine }),
-    ...(isa && { isa }),
-  })
+  const choice = { ...(preset && { preset }), ...(engine && { engine }), ...(isa && { isa }) }
+  const attention = new Attention({ ...options, ...choice, ...(window && { window }) })
   const float32 = tensorsOf(input)
   const tensors = {
     float32: () => float32,
@@ -136,7 +175,13 @@ export function openContender(variant: Variant, input: Input, type: TensorType, 
     bfloat16: () => toHalves(float32, 'bfloat16'),
     int8: () => toInt8(float32, attention),
   }[type]()
-  const inputs = { ...tensors, output: { type: 'float32' as const, dims: float32.query.dims, data: output } }
+  const target = { output: { type: 'float32' as const, dims: float32.query.dims, data: output } }
+  const caches =
+    layout === 'pages' ? cachesOf(tensors, { kvHeads, headDim, threads, ...choice } as KvCacheOptions) : undefined
+  const inputs = caches ? { query: tensors.query, cache: caches, ...target } : { ...tensors, ...target }
+  const cacheBytes = caches?.reduce((sum, { bytes }) => sum + bytes, 0) ?? null
+  const wholeBytes = cacheBytes ?? 2 * batch * kvHeads * keyLength * headDim * bytesOf[type]
+  const seen = queryLength === 1 ? visibleKeys(input, 0) : keyLength
   return {
     engine: attention.engine,
     isa: attention.isa ?? null,
@@ -150,6 +195,11 @@ export function openContender(variant: Variant, input: Input, type: TensorType, 
       return { ms: stages.total, stages, callOverheadMs: ms - stages.total }
     },
     output: () => output,
-    dispose: () => attention.dispose(),
+    cacheBytes,
+    readBytes: wholeBytes * (seen / keyLength),
+    dispose() {
+      attention.dispose()
+      for (const cache of caches ?? []) cache.dispose()
+    },
   }
 }

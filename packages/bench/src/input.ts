@@ -22,6 +22,8 @@ export interface Shape {
   headDim: number
   /** Query i sees keys j <= i + keyLength - queryLength. */
   causal: boolean
+  /** Query i sees keys j > i + keyLength - queryLength - window. */
+  window?: number
   softmaxScale: number
 }
 
@@ -162,10 +164,23 @@ export function firstTokens(input: Input, length: number): Input {
   }
 }
 
+/** The last query of each head, over all keys. */
+export function lastQuery(input: Input): Input {
+  const { batch, heads, queryLength, headDim } = input
+  const query = new Float32Array(batch * heads * headDim)
+  for (let head = 0; head < batch * heads; head++) {
+    const end = (head + 1) * queryLength * headDim
+    query.set(input.query.subarray(end - headDim, end), head * headDim)
+  }
+  return { ...input, queryLength: 1, query }
+}
+
 /** How many keys query `row` sees. */
 export function visibleKeys(shape: Shape, row: number): number {
-  if (!shape.causal) return shape.keyLength
-  return Math.max(0, Math.min(shape.keyLength, row + 1 + shape.keyLength - shape.queryLength))
+  const { causal, queryLength, keyLength, window = Number.POSITIVE_INFINITY } = shape
+  const position = row + keyLength - queryLength
+  const end = causal ? Math.min(keyLength, position + 1) : keyLength
+  return Math.max(0, end - Math.max(0, position + 1 - window))
 }
 
 /** Useful multiply-accumulates: Q·Kᵀ and P·V over the visible (query, key) pairs, all heads and batch items. */

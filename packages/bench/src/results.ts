@@ -1,5 +1,6 @@
 import type { EngineName, Pipeline, Preset, StageTimes } from '@intattn/acl'
 import type { Accuracy } from './accuracy.js'
+import type { Layout } from './cli.js'
 import type { Input } from './input.js'
 import type { Rounds } from './measure.js'
 import type { Summary } from './statistics.js'
@@ -14,6 +15,8 @@ export interface Problem {
   kvHeads: number
   batch: number
   causal: boolean
+  /** Keys that a query sees; null: all. */
+  window: number | null
   /** Where the data comes from. */
   input: string
   /** Of query, key and value as the pipelines are given them. */
@@ -37,6 +40,16 @@ export interface Result extends Timing {
   isa: string | null
   /** null for the float pipelines, which have none. */
   preset: Preset | null
+  /** `whole`: keys and values are float tensors, quantized in each call; `pages`: they lie in a quantized cache. */
+  layout: Layout
+  /** Of that cache; null without. */
+  cacheBytes: number | null
+  /** What of keys and values a call reads at least. */
+  readBytes: number
+  /** The rate of that at the median. */
+  gigabytesPerSecond: number
+  /** Over the rate of a plain read of as many bytes on as many threads, in the same rounds; null where that was not measured. */
+  shareOfBandwidth: number | null
   /** Medians; they need not add up to `medianMs`: threads also wait. */
   stagesMs: Omit<StageTimes, 'total'>
   /** Median of what `runSync` took beyond the time inside C++, in this mix of work: mostly the price of cold caches. */
@@ -52,6 +65,8 @@ export interface Result extends Timing {
 /** A peer. Times are measured from JavaScript and include `callOverheadMs`. */
 export interface PeerResult extends Timing {
   name: string
+  /** What computes, by its name in the peer. */
+  operator: string
   version: string
   /** Median of calls that have next to nothing to compute, taken in the same rounds. */
   callOverheadMs: number
@@ -75,6 +90,7 @@ export function problemOf(input: Input, inputType: string, seed: number): Proble
     kvHeads: input.kvHeads,
     batch: input.batch,
     causal: input.causal,
+    window: input.window ?? null,
     input: input.source,
     inputType,
     seed,

@@ -1,6 +1,6 @@
 import { availableResources } from '@intattn/acl'
 import type { Options } from './cli.js'
-import { bundledInput, firstTokens, type Input, loadInput, type Shape } from './input.js'
+import { bundledInput, firstTokens, type Input, lastQuery, loadInput, type Shape } from './input.js'
 import { synthesize, syntheticShape } from './synthetic.js'
 import { UsageError } from './usage-error.js'
 
@@ -21,15 +21,19 @@ export function requireMemory(flag: string, what: string, bytes: number): void {
   throw new UsageError(flag, `${what} within the memory, ${gibibytes(memoryBytes)}`, gibibytes(bytes))
 }
 
+const windowOf = ({ window }: Options): Pick<Shape, 'window'> => (window === undefined ? {} : { window })
+
 function synthetic(options: Options): Source[] {
   const { lengths = [DEFAULT_LENGTH], headDims = [DEFAULT_HEAD_DIM], heads = options.kvHeads ?? 1 } = options
-  const { kvHeads = heads, synthetic: kind = 'normal', causal = false, seed } = options
+  const { kvHeads = heads, synthetic: kind = 'normal', decode, causal = decode, seed } = options
+  const limits = windowOf(options)
   return headDims.flatMap((headDim) =>
     lengths.map((length) => {
+      const queryLength = decode ? 1 : length
       // Query, key, value and output in float32, the exact output in float64.
-      requireMemory('--L', 'tensors', length * headDim * (4 * (2 * heads + 2 * kvHeads) + 8 * heads))
-      const dims = { heads, kvHeads, length, headDim, causal, seed }
-      return { shape: syntheticShape(dims), make: () => synthesize(kind, dims) }
+      requireMemory(decode ? '--past' : '--L', 'tensors', headDim * (16 * heads * queryLength + 8 * kvHeads * length))
+      const dims = { heads, kvHeads, length, queryLength, headDim, causal, seed }
+      return { shape: { ...syntheticShape(dims), ...limits }, make: () => ({ ...synthesize(kind, dims), ...limits }) }
     }),
   )
 }
@@ -43,8 +47,9 @@ function fromFile(options: Options, path: string): Source[] {
   for (const headDim of headDims) expect('--d', input.headDim, headDim)
   expect('--heads', input.heads, heads)
   expect('--kv-heads', input.kvHeads, kvHeads)
-  const whole = { ...input, causal }
-  const inputs = options.lengths?.map((length) => firstTokens(whole, length)) ?? [whole]
+  const whole = { ...input, causal, ...windowOf(options) }
+  const parts = options.lengths?.map((length) => firstTokens(whole, length)) ?? [whole]
+  const inputs = options.decode ? parts.map(lastQuery) : parts
   return inputs.map((problem) => ({ shape: problem, make: () => problem }))
 }
 

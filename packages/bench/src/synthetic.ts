@@ -15,8 +15,9 @@ export type Synthetic = (typeof synthetics)[number]
 export interface SyntheticDims {
   heads: number
   kvHeads: number
-  /** Queries and keys. */
+  /** Keys, and queries where `queryLength` does not say otherwise. */
   length: number
+  queryLength?: number
   headDim: number
   causal: boolean
   seed: number
@@ -53,6 +54,7 @@ function setComponent(row: Float32Array, direction: Float64Array, component: num
  * others' logits stay normal. Query and sink share the product's magnitude, so that neither stands out in a channel.
  */
 function addSink(random: Random, { heads, kvHeads, length, headDim }: SyntheticDims, input: Input): void {
+  const { queryLength } = input
   const magnitude = Math.sqrt(SINK_LOGIT / input.softmaxScale)
   const directions = Array.from({ length: kvHeads }, () => unitVector(random, headDim))
   const row = (data: Float32Array, index: number) => data.subarray(index * headDim, (index + 1) * headDim)
@@ -63,8 +65,8 @@ function addSink(random: Random, { heads, kvHeads, length, headDim }: SyntheticD
   }
   for (let head = 0; head < heads; head++) {
     const direction = directions[Math.floor((head * kvHeads) / heads)]!
-    for (let token = 0; token < length; token++) {
-      setComponent(row(input.query, head * length + token), direction, magnitude)
+    for (let token = 0; token < queryLength; token++) {
+      setComponent(row(input.query, head * queryLength + token), direction, magnitude)
     }
   }
   for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
@@ -77,19 +79,20 @@ function addSink(random: Random, { heads, kvHeads, length, headDim }: SyntheticD
 }
 
 /** The problem that {@link synthesize} makes numbers for; batch 1. */
-export function syntheticShape({ heads, kvHeads, length, headDim, causal }: SyntheticDims): Shape {
+export function syntheticShape(dims: SyntheticDims): Shape {
+  const { heads, kvHeads, length, queryLength = length, headDim, causal } = dims
   const softmaxScale = 1 / Math.sqrt(headDim)
-  return { batch: 1, heads, kvHeads, queryLength: length, keyLength: length, headDim, causal, softmaxScale }
+  return { batch: 1, heads, kvHeads, queryLength, keyLength: length, headDim, causal, softmaxScale }
 }
 
 /** Random query, key and value, drawn in this order from {@link Random}. */
 export function synthesize(kind: Synthetic, dims: SyntheticDims): Input {
-  const { heads, kvHeads, length, headDim, seed } = dims
+  const { heads, kvHeads, length, queryLength = length, headDim, seed } = dims
   const random = new Random(seed)
   const input: Input = {
     source: `synthetic ${kind}, seed ${seed}`,
     ...syntheticShape(dims),
-    query: normals(random, heads * length * headDim, LOGIT_FACTOR[kind]),
+    query: normals(random, heads * queryLength * headDim, LOGIT_FACTOR[kind]),
     key: normals(random, kvHeads * length * headDim, 1),
     value: normals(random, kvHeads * length * headDim, 1),
   }

@@ -55,6 +55,7 @@ describe('exactAttention', () => {
   it.each([
     ['all keys', synthesize('normal', { ...shaped, causal: false })],
     ['a causal mask', synthesize('peaky', { ...shaped, causal: true })],
+    ['a window', { ...synthesize('peaky', { ...shaped, causal: true }), window: 7 }],
     ['a causal mask and fewer queries than keys', lastQueries(synthesize('normal', { ...shaped, causal: true }), 15)],
   ])('gives sampled rows the values they have among all rows: %s', (_, input) => {
     const all = exactAttention(input)

@@ -20,7 +20,7 @@ import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { defaultPreset, engines } from '@intattn/acl'
+import { blockPresets, defaultPreset, engines } from '@intattn/acl'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findPeer } from './peer.js'
 import { float32Tensor, safetensorsFile } from './safetensors-file.js'
@@ -124,6 +124,7 @@ const timing = {
   kvHeads: 1,
   batch: 1,
   causal: false,
+  window: null,
   threads: 1,
   input: 'synthetic normal, seed 1',
   inputType: 'float32',
@@ -146,6 +147,11 @@ const result = {
   memoryBytes: finite,
   ratioToFp32: positive,
   ratioToAclFp16: null,
+  layout: 'whole',
+  cacheBytes: null,
+  readBytes: positive,
+  gigabytesPerSecond: positive,
+  shareOfBandwidth: null,
 }
 const rows = [
   { pipeline: 'fp32', preset: null },
@@ -505,7 +511,13 @@ describe.skipIf(missing)(`--peer onnxruntime${missing ? `: ${missing}` : ''}`, (
     expect(stdout).toContain('com.microsoft.MultiHeadAttention, float32 in, timed from JavaScript')
     const { peers } = JSON.parse(readFileSync(join(folder, 'peer.json'), 'utf8'))
     expect(peers).toEqual([
-      { ...timing, name: 'onnxruntime', version: expect.stringMatching(/^\d+\.\d+/), callOverheadMs: positive },
+      {
+        ...timing,
+        name: 'onnxruntime',
+        version: expect.stringMatching(/^\d+\.\d+/),
+        operator: 'com.microsoft.MultiHeadAttention',
+        callOverheadMs: positive,
+      },
     ])
     expect(peers[0].accuracy.relL2).toBeLessThan(1e-5)
   })
@@ -515,6 +527,36 @@ describe.skipIf(missing)(`--peer onnxruntime${missing ? `: ${missing}` : ''}`, (
     expect(stdout).toContain('keys and values are repeated before the time is taken')
     expect(stdout).toContain('under a causal mask the operator computes and stores all heads x L x L scores')
     expect(stdout).toContain('its transposes are part of its time')
+  })
+})
+
+describe('decode', () => {
+  const flags = ['--heads', '4', '--kv-heads', '2', '--d', '16', '--runs', '3', '--warmup', '1', '--threads', '1']
+
+  it('measures one query over a cache with each preset, beside fp32', async () => {
+    const { code, stdout, stderr } = await bench(['--past', '100,70', '--window', '50', ...flags, '--json', '-'])
+    expect(stderr).toBe('')
+    expect(code).toBe(0)
+    const { results } = JSON.parse(stdout)
+    const rows = (results as Record<string, number>[]).map(({ L, preset, layout }) => [L, preset, layout])
+    expect(rows).toEqual(
+      [100, 70].flatMap((past) => [[past, null, 'whole'], ...blockPresets.map((preset) => [past, preset, 'pages'])]),
+    )
+    for (const { queryLength, window, causal, layout, readBytes, cacheBytes, accuracy } of results) {
+      expect({ queryLength, window, causal }).toEqual({ queryLength: 1, window: 50, causal: true })
+      expect(cacheBytes === null).toBe(layout === 'whole')
+      expect(readBytes).toBeGreaterThan(0)
+      expect(accuracy.relL2).toBeLessThan(0.15)
+    }
+  })
+
+  it('prints bytes and rates', async () => {
+    const { code, stdout } = await bench(['--decode', '--layout', 'whole,pages', '--preset', 'precise', '--runs', '1'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^past 1024, d 64, heads 9, kvHeads 3, causal; /m)
+    expect(stdout).toMatch(/layout .* bytes .* GB\/s .* of read/)
+    expect(stdout).toMatch(/bytes: of the cache, per token and KV head/)
+    expect(stdout.match(/precise .* (whole|pages) /g)).toHaveLength(2)
   })
 })
 
@@ -565,6 +607,14 @@ describe('errors', () => {
       ['--L', '8,300000', '--pipe', '3'],
       /^argument --L: expected at most (263172|262144) for the pipeline int, received 300000$/m,
     ],
+    [['--past', '10', '--L', '10'], /^argument --L: expected no --decode or --past beside it/],
+    [['--past', '10', '--pipe', '0', '--layout', 'pages'], /^argument --layout: expected the pipeline 3 beside it/],
+    [
+      ['--past', '10', '--preset', 'paper'],
+      /^argument --layout: expected one of --preset precise, .* beside it, received 'pages' and 'paper'/,
+    ],
+    [['--past', '8,300000', '--pipe', '3'], /^argument --past: expected at most 262144 for the pipeline int/],
+    [['--layout', 'rows'], /^argument --layout: expected one of whole, pages, received 'rows'/],
     [['--threads', '1,2'], /^argument --threads: expected 1, as the reference engine has one thread, received 1,2/],
     [['--pipe', '0,1', '--preset', 'paper'], /^argument --preset: expected the pipeline 2 or 3 beside it/],
     [['--pipe', '0,3', '--input-type', 'int8'], /^argument --input-type: expected float32, float16 or bfloat16/],

@@ -15,6 +15,7 @@ interface Dims {
   headDim: number
   causal: boolean
   softmaxScale: number
+  window?: number
 }
 
 function randomInput(dims: Dims): Input {
@@ -63,6 +64,23 @@ describe.skipIf(!peer)(`onnxruntime's MultiHeadAttention${missing ? `: ${missing
     expect(accuracy.relL2).toBeLessThan(1e-5)
     expect(accuracy.cosine).toBeGreaterThan(0.99999)
     expect(contender).toMatchObject({ name: 'onnxruntime', version: expect.stringMatching(/^\d+\.\d+\.\d+/) })
+  })
+
+  it.each<[string, Partial<Dims>, number]>([
+    ['a cache', {}, 1],
+    ['grouped heads, two threads', { kvHeads: 2 }, 2],
+    ['a window', { window: 5 }, 1],
+    ['a batch', { batch: 2, kvHeads: 1 }, 1],
+  ])('with one query agrees with float64 attention, run after run: %s', async (_, changed, threads) => {
+    const input = randomInput({ ...dims, queryLength: 1, causal: true, ...changed })
+    peer!.check(input)
+    const contender = await peer!.open(input, threads)
+    for (let run = 0; run < 2; run++) {
+      await contender.run()
+      expect(compare(contender.output(), exactAttention(input), input).relL2).toBeLessThan(1e-5)
+    }
+    await contender.release()
+    expect(contender.operator).toBe('com.microsoft.GroupQueryAttention')
   })
 
   it('refuses a causal mask over fewer queries than keys, which the operator aligns otherwise', () => {

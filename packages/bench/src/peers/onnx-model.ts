@@ -52,8 +52,57 @@ const schema = protobuf.Root.fromJSON({
   },
 })
 
-/** TensorProto.DataType.FLOAT */
+/** TensorProto.DataType */
 const FLOAT = 1
+const INT32 = 6
+
+interface OperatorTensor {
+  name: string
+  elemType?: number
+  dims: number[]
+}
+
+interface Operator {
+  opType: string
+  inputs: OperatorTensor[]
+  outputs: OperatorTensor[]
+  /** Whole numbers and one scale. */
+  attributes: { [name: string]: number }
+}
+
+/** A serialized model of one `com.microsoft` node. */
+function operatorModel({ opType, inputs, outputs, attributes }: Operator): Uint8Array {
+  const tensor = ({ name, elemType = FLOAT, dims }: OperatorTensor) => {
+    const dim = dims.map((dimValue) => ({ dimValue }))
+    return { name, type: { tensorType: { elemType, shape: { dim } } } }
+  }
+  const model = schema.lookupType('ModelProto')
+  const message = model.fromObject({
+    irVersion: 8,
+    producerName: '@intattn/bench',
+    opsetImport: [
+      { domain: '', version: 17 },
+      { domain: 'com.microsoft', version: 1 },
+    ],
+    graph: {
+      name: 'attention',
+      node: [
+        {
+          opType,
+          domain: 'com.microsoft',
+          input: inputs.map(({ name }) => name),
+          output: outputs.map(({ name }) => name),
+          attribute: Object.entries(attributes).map(([name, number]) =>
+            name === 'scale' ? { name, type: 'FLOAT', f: number } : { name, type: 'INT', i: number },
+          ),
+        },
+      ],
+      input: inputs.map(tensor),
+      output: outputs.map(tensor),
+    },
+  })
+  return model.encode(message).finish()
+}
 
 /** What `com.microsoft.MultiHeadAttention` computes: every query head has its own key head. */
 export interface MultiHeadAttention {
@@ -72,36 +121,55 @@ export interface MultiHeadAttention {
  */
 export function multiHeadAttentionModel(options: MultiHeadAttention): Uint8Array {
   const { batch, heads, queryLength, keyLength, headDim, causal, softmaxScale } = options
-  const tensor = (name: string, length: number) => {
-    const dim = [batch, length, heads * headDim].map((dimValue) => ({ dimValue }))
-    return { name, type: { tensorType: { elemType: FLOAT, shape: { dim } } } }
-  }
-  const model = schema.lookupType('ModelProto')
-  const message = model.fromObject({
-    irVersion: 8,
-    producerName: '@intattn/bench',
-    opsetImport: [
-      { domain: '', version: 17 },
-      { domain: 'com.microsoft', version: 1 },
+  const tensor = (name: string, length: number) => ({ name, dims: [batch, length, heads * headDim] })
+  return operatorModel({
+    opType: 'MultiHeadAttention',
+    inputs: [tensor('query', queryLength), tensor('key', keyLength), tensor('value', keyLength)],
+    outputs: [tensor('output', queryLength)],
+    attributes: { num_heads: heads, scale: softmaxScale, unidirectional: causal ? 1 : 0 },
+  })
+}
+
+/** What `com.microsoft.GroupQueryAttention` computes with one new token. */
+export interface GroupQueryAttention {
+  batch: number
+  heads: number
+  kvHeads: number
+  /** Keys, the new token's among them. */
+  keyLength: number
+  headDim: number
+  /** Keys that the token sees; default: all. */
+  window?: number
+  softmaxScale: number
+}
+
+/**
+ * An ONNX model, serialized, of one `com.microsoft.GroupQueryAttention` node in float32 with one query and a cache: inputs `query`
+ * [batch, 1, heads * headDim], `key` and `value` [batch, 1, kvHeads * headDim], `past_key` and `past_value`
+ * [batch, kvHeads, keyLength, headDim], int32 `seqlens_k` [batch] (keys less one) and `total_sequence_length` [1]; outputs `output`,
+ * `present_key` and `present_value`.
+ */
+export function groupQueryAttentionModel(options: GroupQueryAttention): Uint8Array {
+  const { batch, heads, kvHeads, keyLength, headDim, window, softmaxScale } = options
+  const row = (name: string, count: number) => ({ name, dims: [batch, 1, count * headDim] })
+  const cache = (name: string) => ({ name, dims: [batch, kvHeads, keyLength, headDim] })
+  return operatorModel({
+    opType: 'GroupQueryAttention',
+    inputs: [
+      row('query', heads),
+      row('key', kvHeads),
+      row('value', kvHeads),
+      cache('past_key'),
+      cache('past_value'),
+      { name: 'seqlens_k', elemType: INT32, dims: [batch] },
+      { name: 'total_sequence_length', elemType: INT32, dims: [1] },
     ],
-    graph: {
-      name: 'attention',
-      node: [
-        {
-          opType: 'MultiHeadAttention',
-          domain: 'com.microsoft',
-          input: ['query', 'key', 'value'],
-          output: ['output'],
-          attribute: [
-            { name: 'num_heads', type: 'INT', i: heads },
-            { name: 'scale', type: 'FLOAT', f: softmaxScale },
-            { name: 'unidirectional', type: 'INT', i: causal ? 1 : 0 },
-          ],
-        },
-      ],
-      input: [tensor('query', queryLength), tensor('key', keyLength), tensor('value', keyLength)],
-      output: [tensor('output', queryLength)],
+    outputs: [row('output', heads), cache('present_key'), cache('present_value')],
+    attributes: {
+      num_heads: heads,
+      kv_num_heads: kvHeads,
+      scale: softmaxScale,
+      ...(window !== undefined && { local_window_size: window }),
     },
   })
-  return model.encode(message).finish()
 }

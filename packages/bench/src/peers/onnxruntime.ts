@@ -2,12 +2,12 @@ import type { Input, Shape } from '../input.js'
 import { isCheckout } from '../installation.js'
 import type { Contender, Turn } from '../measure.js'
 import { UsageError } from '../usage-error.js'
-import { multiHeadAttentionModel } from './onnx-model.js'
+import { groupQueryAttentionModel, multiHeadAttentionModel } from './onnx-model.js'
 
 /** The part of onnxruntime-node in use; its own types are absent where the optional package is. */
 interface Onnxruntime {
   env: { versions: { node?: string } }
-  Tensor: new (type: 'float32', data: Float32Array, dims: number[]) => object
+  Tensor: new (type: 'float32' | 'int32', data: Float32Array | Int32Array, dims: number[]) => object
   InferenceSession: { create(model: Uint8Array, options: object): Promise<Session> }
 }
 interface Session {
@@ -20,10 +20,14 @@ const REMEDY = isCheckout
   ? 'npm install --no-save --ignore-scripts onnxruntime-node'
   : 'npx --ignore-scripts --package=@intattn/bench --package=onnxruntime-node intattn-bench'
 
-/** onnxruntime's `com.microsoft.MultiHeadAttention` in float32 on one problem. */
+/**
+ * onnxruntime's operator in float32 on one problem: `com.microsoft.MultiHeadAttention`, or for one query `GroupQueryAttention` with a cache
+ * in a buffer that it shares with its output.
+ */
 export interface PeerContender extends Contender {
   readonly name: string
   readonly version: string
+  readonly operator: string
   /** The output of the last run, [batch, heads, queryLength, headDim]. */
   output(): Float32Array
   /**
@@ -76,9 +80,71 @@ function refused(error: unknown): never {
   throw new UsageError('--peer', 'onnxruntime to compute this problem', reason)
 }
 
-async function openContender(ort: Onnxruntime, input: Input, threads: number) {
+/** What a session works on. */
+interface Operands {
+  operator: string
+  model: Uint8Array
+  feeds: Record<string, object>
+  fetches: Record<string, object>
+  /** [batch, heads, queryLength, headDim], of the last run. */
+  output(): Float32Array
+}
+
+function multiHeadAttention(ort: Onnxruntime, input: Input): Operands {
   const { batch, heads, kvHeads, queryLength, keyLength, headDim } = input
-  const session = await ort.InferenceSession.create(multiHeadAttentionModel(input), {
+  const tensor = (data: Float32Array, length: number) =>
+    new ort.Tensor('float32', data, [batch, length, heads * headDim])
+  const packed = new Float32Array(batch * queryLength * heads * headDim)
+  return {
+    operator: 'com.microsoft.MultiHeadAttention',
+    model: multiHeadAttentionModel(input),
+    feeds: {
+      query: tensor(pack(input.query, batch, heads, heads, queryLength, headDim), queryLength),
+      key: tensor(pack(input.key, batch, kvHeads, heads, keyLength, headDim), keyLength),
+      value: tensor(pack(input.value, batch, kvHeads, heads, keyLength, headDim), keyLength),
+    },
+    fetches: { output: tensor(packed, queryLength) },
+    output: () => unpack(packed, batch, heads, queryLength, headDim),
+  }
+}
+
+/** The last token is the new one; all before it, and itself after the first run, lie in the cache. */
+function groupQueryAttention(ort: Onnxruntime, input: Input): Operands {
+  const { batch, heads, kvHeads, keyLength, headDim } = input
+  const row = (data: Float32Array, count: number) => new ort.Tensor('float32', data, [batch, 1, count * headDim])
+  const newest = (data: Float32Array) => {
+    const rows = new Float32Array(batch * kvHeads * headDim)
+    for (let head = 0; head < batch * kvHeads; head++) {
+      const end = (head + 1) * keyLength * headDim
+      rows.set(data.subarray(end - headDim, end), head * headDim)
+    }
+    return row(rows, kvHeads)
+  }
+  const cache = (data: Float32Array) => new ort.Tensor('float32', data.slice(), [batch, kvHeads, keyLength, headDim])
+  const [key, value] = [cache(input.key), cache(input.value)]
+  const output = new Float32Array(batch * heads * headDim)
+  return {
+    operator: 'com.microsoft.GroupQueryAttention',
+    model: groupQueryAttentionModel(input),
+    feeds: {
+      query: row(input.query, heads),
+      key: newest(input.key),
+      value: newest(input.value),
+      past_key: key,
+      past_value: value,
+      seqlens_k: new ort.Tensor('int32', new Int32Array(batch).fill(keyLength - 1), [batch]),
+      total_sequence_length: new ort.Tensor('int32', Int32Array.of(keyLength), [1]),
+    },
+    fetches: { output: row(output, heads), present_key: key, present_value: value },
+    output: () => output.slice(),
+  }
+}
+
+const isDecode = ({ queryLength, keyLength }: Shape): boolean => queryLength === 1 && keyLength > 1
+
+async function openContender(ort: Onnxruntime, input: Input, threads: number, operands = multiHeadAttention) {
+  const { operator, model, feeds, fetches, output } = operands(ort, input)
+  const session = await ort.InferenceSession.create(model, {
     executionProviders: ['cpu'],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
@@ -87,22 +153,14 @@ async function openContender(ort: Onnxruntime, input: Input, threads: number) {
     // Its threads spin while a run lasts, as by default, but not on into the next contender's turn.
     extra: { session: { force_spinning_stop: '1' } },
   }).catch(refused)
-  const tensor = (data: Float32Array, length: number) =>
-    new ort.Tensor('float32', data, [batch, length, heads * headDim])
-  const feeds = {
-    query: tensor(pack(input.query, batch, heads, heads, queryLength, headDim), queryLength),
-    key: tensor(pack(input.key, batch, kvHeads, heads, keyLength, headDim), keyLength),
-    value: tensor(pack(input.value, batch, kvHeads, heads, keyLength, headDim), keyLength),
-  }
-  const packed = new Float32Array(batch * queryLength * heads * headDim)
-  const fetches = { output: tensor(packed, queryLength) }
   return {
+    operator,
     async run(): Promise<Turn> {
       const begin = process.hrtime.bigint()
       await session.run(feeds, fetches).catch(refused)
       return { ms: Number(process.hrtime.bigint() - begin) / 1e6 }
     },
-    output: () => unpack(packed, batch, heads, queryLength, headDim),
+    output,
     release: () => session.release(),
   }
 }
@@ -139,14 +197,20 @@ export async function loadOnnxruntime(): Promise<Peer> {
   const version = ort.env.versions.node ?? 'unknown'
   return {
     name,
-    check({ causal, queryLength, keyLength }) {
+    check(shape) {
+      const { causal, queryLength, keyLength, window } = shape
+      if (isDecode(shape)) return
+      if (window !== undefined) {
+        throw new UsageError('--peer', 'no --window but with --decode, for onnxruntime', `--window ${window}`)
+      }
       if (!causal || queryLength === keyLength) return
       const lengths = `${queryLength} queries and ${keyLength} keys`
       throw new UsageError('--peer', 'as many queries as keys under a causal mask, for onnxruntime', lengths)
     },
     async open(input, threads) {
-      const idle = await openContender(ort, oneToken(input), 1)
-      const contender = await openContender(ort, input, threads)
+      const operands = isDecode(input) ? groupQueryAttention : multiHeadAttention
+      const idle = await openContender(ort, oneToken(input), 1, operands)
+      const contender = await openContender(ort, input, threads, operands)
       return {
         name,
         version,

@@ -2,9 +2,10 @@ import { type Problem, type Result, ratioToPeer, type TableResult } from '../res
 import { milliseconds, NONE, newTable, ratio } from './layout.js'
 
 /** A column of the overview. */
-function titleOf({ L, d }: Problem, problems: readonly Problem[]): string {
+function titleOf({ L, queryLength, d }: Problem, problems: readonly Problem[]): string {
   const severalDims = new Set(problems.map((problem) => problem.d)).size > 1
-  return severalDims ? `L ${L}, d ${d}` : `L ${L}`
+  const length = queryLength === L ? `L ${L}` : `past ${L}`
+  return severalDims ? `${length}, d ${d}` : length
 }
 
 /** How the contenders go with the problem's size: each one's median on every problem, and how many times as fast it is as the baseline. */

@@ -19,11 +19,14 @@ function stageShares({ stagesMs, medianMs, engine }: Result): string {
   return stages.map((stage) => `${Math.round((100 * stagesMs[stage]) / medianMs)}`.padStart(3)).join(' ')
 }
 
-function problemTitle({ L, queryLength, d, heads, kvHeads, batch, causal, input, inputType }: Problem): string {
-  const queries = queryLength === L ? '' : `, ${queryLength} queries`
+function problemTitle(problem: Problem): string {
+  const { L, queryLength, d, heads, kvHeads, batch, causal, window, input, inputType } = problem
+  const of = isDecode(problem) ? 'past' : 'L'
+  const queries = queryLength === L || isDecode(problem) ? '' : `, ${queryLength} queries`
+  const limit = window === null ? '' : `, window ${window}`
   const items = batch === 1 ? '' : `, batch ${batch}`
   const mask = causal ? ', causal' : ''
-  return `L ${L}${queries}, d ${d}, heads ${heads}, kvHeads ${kvHeads}${items}${mask}; ${printable(input)}; ${inputType} in`
+  return `${of} ${L}${queries}, d ${d}, heads ${heads}, kvHeads ${kvHeads}${items}${mask}${limit}; ${printable(input)}; ${inputType} in`
 }
 
 /** The first lines: what the numbers depend on. */
@@ -65,24 +68,36 @@ const column = (head: string, text: (timing: Result | PeerResult) => string): Co
 /** A column that a peer leaves open. */
 const ownColumn = (head: string, own: (result: Result) => string): Column => ({ head, own, peer: () => NONE })
 
+const isDecode = ({ queryLength, L }: Problem): boolean => queryLength === 1 && L > 1
+const bytesPerToken = ({ cacheBytes, L, kvHeads, batch }: Result): string =>
+  cacheBytes === null ? NONE : (cacheBytes / (L * kvHeads * batch)).toFixed(1)
+
 /** The columns of names, and those of numbers. */
-function columnsOf({ results, peers }: TableResult): { names: Column[]; numbers: Column[] } {
+function columnsOf({ problem, results, peers }: TableResult): { names: Column[]; numbers: Column[] } {
   const severalThreads = new Set(results.map(({ threads }) => threads)).size > 1
   const [peer] = peers
   const besideAcl = results.some(({ ratioToAclFp16 }) => ratioToAclFp16 !== null)
+  const severalLayouts = results.some(({ layout }) => layout !== 'whole')
   return {
     names: [
       { head: 'pipeline', own: ({ pipeline }) => pipeline, peer: () => 'fp32' },
       { head: 'engine', own: ({ engine }) => engine, peer: ({ name }) => name },
       ownColumn('isa', ({ isa }) => isa ?? NONE),
       ownColumn('preset', ({ preset }) => preset ?? NONE),
+      ...(severalLayouts ? [ownColumn('layout', ({ layout }) => layout)] : []),
     ],
     numbers: [
       ...(severalThreads ? [column('threads', ({ threads }) => `${threads}`)] : []),
       column('min ms', ({ minMs }) => milliseconds(minMs)),
       column('median ms', ({ medianMs }) => milliseconds(medianMs)),
       column('p95 ms', ({ p95Ms, runs }) => (runs < MIN_SAMPLES_FOR_P95 ? NONE : milliseconds(p95Ms))),
-      column('GMAC/s', ({ gmacPerSecond }) => gmacPerSecond.toFixed(1)),
+      ...(isDecode(problem)
+        ? [
+            ownColumn('bytes', bytesPerToken),
+            ownColumn('GB/s', ({ gigabytesPerSecond }) => gigabytesPerSecond.toFixed(1)),
+            ownColumn('of read', ({ shareOfBandwidth }) => ratio(shareOfBandwidth)),
+          ]
+        : [column('GMAC/s', ({ gmacPerSecond }) => gmacPerSecond.toFixed(1))]),
       ownColumn('x fp32', ({ ratioToFp32 }) => ratio(ratioToFp32)),
       ...(besideAcl ? [ownColumn('x acl fp16', ({ ratioToAclFp16 }) => ratio(ratioToAclFp16))] : []),
       ...(peer ? [ownColumn(`x ${peer.name}`, (result) => ratio(ratioToPeer(result, peers)))] : []),
@@ -141,7 +156,12 @@ export function formatNotes(callOverhead: CallOverhead, tables: readonly TableRe
     'ms: inside the engine, contenders in turn, in random order each round.',
     `A call from TypeScript takes more: ${syncUs} µs runSync, ${asyncUs} µs await run (warm, one token, one thread);`,
     `runSync in the rounds above, with caches cold after the contender before: ${coldUs} µs.`,
-    'GMAC/s: useful multiply-accumulates, 2 x visible (query, key) pairs x d x heads, at the median.',
+    ...(tables.every(({ problem }) => isDecode(problem))
+      ? [
+          'bytes: of the cache, per token and KV head. GB/s: what a call reads of keys and values, at the median;',
+          'of read: that rate over the rate of a plain read of as many bytes as the cache has, in the same rounds.',
+        ]
+      : ['GMAC/s: useful multiply-accumulates, 2 x visible (query, key) pairs x d x heads, at the median.']),
     'x …: how many times as fast, ratio of medians. rel. L2, cosine: to attention in float64 of the float32 input.',
     'Last column: shares of the median; prepare (convert, quantize, pack), QK scores, softmax, PV values, output; ' +
       'the rest is waiting.',
@@ -166,19 +186,22 @@ export function formatNotes(callOverhead: CallOverhead, tables: readonly TableRe
     const [least, most] = extremes(peers.map(({ callOverheadMs }) => callOverheadMs * 1000)).map((us) => us.toFixed(0))
     const overhead = least === most ? least : `${least} … ${most}`
     notes.push(
-      `${peer.name} ${peer.version}: com.microsoft.MultiHeadAttention, float32 in, timed from JavaScript; ` +
+      `${peer.name} ${peer.version}: ${peer.operator}, float32 in, timed from JavaScript; ` +
         `x ${peer.name} leaves out ${overhead} µs, the time of its call on one token` +
         `${results.some((result) => ratioToPeer(result, peers) === null) ? ' (–: less than that is left).' : '.'}`,
     )
-    if (peers.some(({ heads }) => heads > 1)) {
+    const isGrouped = peer.operator.endsWith('GroupQueryAttention')
+    if (isGrouped)
+      notes.push(`${peer.name}: past and present are one buffer; the last token is written to it in each call.`)
+    if (peers.some(({ heads }) => !isGrouped && heads > 1)) {
       notes.push(`${peer.name}: the operator takes [length, heads, d]; its transposes are part of its time.`)
     }
-    if (peers.some(({ heads, kvHeads }) => heads !== kvHeads)) {
+    if (peers.some(({ heads, kvHeads }) => !isGrouped && heads !== kvHeads)) {
       notes.push(
         `${peer.name}: the operator has no grouped heads; keys and values are repeated before the time is taken.`,
       )
     }
-    if (peers.some(({ causal }) => causal)) {
+    if (peers.some(({ causal }) => !isGrouped && causal)) {
       notes.push(
         `${peer.name}: under a causal mask the operator computes and stores all heads x L x L scores: ` +
           'about twice the useful work is in its time.',
