@@ -149,7 +149,7 @@ describe('the border of the addon, should TypeScript ever let something through'
     { heads: 0 },
     { kvHeads: 3 },
     { headDim: 1025 },
-    { valueDim: 5 },
+    { valueDim: 1025 },
     { window: 1 },
     { sinks: new Float32Array(2) },
     { pipeline: 0, sinks: new Float32Array(3) },
