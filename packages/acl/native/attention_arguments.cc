@@ -64,7 +64,7 @@ Input input_of(Napi::Value data, Napi::Value scale, const char* argument, const 
 }
 
 Intermediates intermediates_of(Napi::Object object, const AttentionOptions& options, const Shape& query,
-                               const Shape& key) {
+                               const Shape& key, const Shape& value) {
   const auto data = [&](const char* name, napi_typedarray_type type, std::size_t length) {
     return optional_data_of(object.Get(name), name, type, length);
   };
@@ -73,11 +73,12 @@ Intermediates intermediates_of(Napi::Object object, const AttentionOptions& opti
   Intermediates out;
   out.query = static_cast<std::int8_t*>(data("queryInt8", napi_int8_array, query.elements));
   out.key = static_cast<std::int8_t*>(data("keyInt8", napi_int8_array, key.elements));
-  out.value = static_cast<std::int8_t*>(data("valueInt8", napi_int8_array, key.elements));
+  out.value = static_cast<std::int8_t*>(data("valueInt8", napi_int8_array, value.elements));
   out.query_scale = static_cast<float*>(data("queryScale", napi_float32_array, query.scales(options.query_scope)));
   out.key_scale = static_cast<float*>(data("keyScale", napi_float32_array, key.scales(options.key_scope)));
-  out.value_scale = static_cast<float*>(data("valueScale", napi_float32_array, key.scales(options.value_scope)));
-  out.value_center = static_cast<float*>(data("valueCenter", napi_float32_array, key.batch * key.heads * key.head_dim));
+  out.value_scale = static_cast<float*>(data("valueScale", napi_float32_array, value.scales(options.value_scope)));
+  out.value_center =
+      static_cast<float*>(data("valueCenter", napi_float32_array, value.batch * value.heads * value.head_dim));
   out.scores = static_cast<std::int32_t*>(data("scores", napi_int32_array, scores));
   out.probabilities = static_cast<std::uint8_t*>(data("probabilities", napi_uint8_array, scores));
   out.row_sum = static_cast<std::uint32_t*>(data("rowSum", napi_uint32_array, rows));
@@ -124,7 +125,7 @@ std::unique_ptr<Request> read_request(const Napi::CallbackInfo& info, const Atte
   if (!info[11].IsUndefined()) {
     if (!info[11].IsObject() || !quantized)
       reject(env, "intermediates", "an object, with a quantized pipeline");
-    request.intermediates = intermediates_of(info[11].As<Napi::Object>(), options, query, key);
+    request.intermediates = intermediates_of(info[11].As<Napi::Object>(), options, query, key, value);
     arguments.intermediates = &request.intermediates;
   }
   if (!info[12].IsObject())

@@ -67,8 +67,8 @@ AttentionOptions attention_options(Napi::Object object) {
   options.slopes = floats_of(object, "alibiSlopes", options.heads);
   options.sinks = floats_of(object, "sinks", options.heads);
   const bool floating = options.pipeline == Pipeline::fp32 || options.pipeline == Pipeline::fp16;
-  if (!floating && (options.value_dim != options.head_dim || options.window || options.slopes || options.sinks))
-    reject(object.Env(), "pipeline", "floats with such a mask or valueDim");
+  if (!floating && (options.window || options.slopes || options.sinks))
+    reject(object.Env(), "pipeline", "floats with such a mask");
   options.softmax_scale = positive_of(object, "softmaxScale");
   options.table = table_options(object);
   options.normalization = normalization_of(object);

@@ -149,7 +149,6 @@ describe('options of Attention', () => {
     ['a window', { preset: 'paper' as const, window: 3 }],
     ['sinks', { pipeline: 'int8' as const, sinks: [0, 0, 0, 0] }],
     ['slopes', { pipeline: 'int8' as const, alibiSlopes: [0, 0, 0, 0] }],
-    ['another valueDim', { preset: 'precise-1' as const, valueDim: 4 }],
   ])('%s, which the native engine does not have with that arithmetic', async (_, change) => {
     expectTyped(
       await errorOf(

@@ -149,7 +149,7 @@ describe('the border of the addon, should TypeScript ever let something through'
     { heads: 0 },
     { kvHeads: 3 },
     { headDim: 1025 },
-    { valueDim: 5 },
+    { valueDim: 1025 },
     { window: 1 },
     { sinks: new Float32Array(2) },
     { pipeline: 0, sinks: new Float32Array(3) },
@@ -178,6 +178,62 @@ describe('the border of the addon, should TypeScript ever let something through'
       given[10] = new Float32Array(buffer, 4 * length - 4, 24)
       expect(Reflect.apply(attention.runSync, attention, given)).toBe(code)
     }
+  })
+
+  describe('version 2', () => {
+    const { causal, headDim, isa, kvHeads, threads, valueDim, window, keepFirst } = options
+    const block = {
+      ...{
+        version: 2 as const,
+        heads: 2,
+        causal,
+        headDim,
+        isa,
+        kvHeads,
+        threads,
+        valueDim,
+        window,
+        keepFirst,
+        softmaxScale: 0.5,
+      },
+      ...{ rotate: true, queryBits: 8, keyBits: 8, valueBits: 8, planeBits: 8 },
+      ...{ keyOffset: undefined, valueOffset: undefined, alibiSlopes: undefined, sinks: undefined },
+    } as const
+    const call = (): Record<string, unknown> => ({
+      ...{ batch: 1, queryLength: 3, keyLength: 5, smoothKey: false, centerValue: false, times: new Float64Array(6) },
+      ...{ query: new Float32Array(24), queryType: 0, queryStrides: Float64Array.of(24, 12, 4) },
+      ...{ key: new Float32Array(20), keyType: 0, keyStrides: Float64Array.of(20, 20, 4) },
+      ...{ value: new Float32Array(20), valueType: 0, valueStrides: Float64Array.of(20, 20, 4) },
+      ...{ output: new Float32Array(24), outputType: 0, outputStrides: Float64Array.of(24, 12, 4) },
+    })
+
+    test.each([
+      { query: new Float32Array(23) },
+      { query: new Int8Array(24), queryType: 2 },
+      { queryType: 1 },
+      { queryType: 4 },
+      { queryStrides: undefined },
+      { queryStrides: Float64Array.of(24, 12) },
+      { queryStrides: Float64Array.of(24, 13, 4) },
+      { queryStrides: Float64Array.of(24, 12, -4) },
+      { queryStrides: Float64Array.of(24, 0.5, 4) },
+      { queryStrides: Float64Array.of(24, 12, Number.NaN) },
+      { queryStrides: Float64Array.of(24, 12, 2 ** 62) },
+      { key: new Float32Array(19) },
+      { valueStrides: Float64Array.of(20, 20, 5) },
+      { output: new Float32Array(23) },
+      { output: new Int8Array(24), outputType: 2 },
+      { outputStrides: Float64Array.of(24, Infinity, 4) },
+      { mask: new Uint8Array(4), maskDims: Uint32Array.of(1, 1, 1, 5) },
+      { bias: new Float32Array(5), biasDims: Uint32Array.of(1, 3, 1, 5) },
+      { queryStart: new Int32Array(2) },
+    ])('%o', (bad) => {
+      const attention = new addon.Attention(block)
+      for (const run of [attention.run, attention.runSync]) {
+        expect(() => Reflect.apply(run, attention, [{ ...call(), ...bad }])).toThrow(/addon: /)
+      }
+      expect(Reflect.apply(attention.runSync, attention, [call()])).toBe(0)
+    })
   })
 
   test('what it objects to becomes a typed error', async () => {

@@ -25,6 +25,7 @@ struct Problem {
   std::size_t query_size() const { return arguments.batch * options.heads * arguments.query_length * options.head_dim; }
   std::size_t keys() const { return arguments.batch * options.kv_heads * arguments.key_length; }
   std::size_t key_size() const { return keys() * options.head_dim; }
+  std::size_t value_size() const { return keys() * value_dim(); }
   std::size_t value_dim() const { return options.value_dim ? options.value_dim : options.head_dim; }
   std::size_t output_size() const { return query_size() / options.head_dim * value_dim(); }
 
@@ -92,6 +93,7 @@ Problem random_problem(std::uint32_t seed) {
   o.kv_heads = std::uint32_t(random.between(1, 2));
   o.heads = o.kv_heads * std::uint32_t(random.between(1, 3));
   o.head_dim = std::uint32_t(random.one_of<std::size_t>({1, 3, 8, 13, 16, 31, 40, 64, 80, 100, 128, 257, 640, 1024}));
+  o.value_dim = random.coin() ? o.head_dim : std::uint32_t(random.one_of<std::size_t>({1, 7, 16, 33, 64, 130}));
   o.causal = random.coin();
   o.table.table = random.one_of({Table::natural, Table::exp2});
   o.table.lut_bits = int(random.between(4, 6));
@@ -107,7 +109,7 @@ Problem random_problem(std::uint32_t seed) {
   a.key_length = random.between(1, 300);
   p.query = random.normals(p.query_size());
   p.key = random.normals(p.key_size());
-  p.value = random.normals(p.key_size());
+  p.value = random.normals(p.value_size());
   for (ElementType& type : p.types)
     type = o.pipeline == Pipeline::fp32 || o.pipeline == Pipeline::fp16
                ? random.one_of({ElementType::float32, ElementType::float16})
@@ -136,7 +138,7 @@ Result run(const Problem& p, InstructionSet isa, unsigned threads, bool padded) 
   r.output.assign(p.output_size(), NAN);
   r.query.resize(p.query_size());
   r.key.resize(p.key_size());
-  r.value.resize(p.key_size());
+  r.value.resize(p.value_size());
   r.scores.resize(rows * a.key_length);
   r.probabilities.resize(rows * a.key_length);
   r.row_sum.resize(rows);
@@ -265,7 +267,7 @@ TEST(Attention, FloatPipelinesTakeEveryMaskAndValueDim) {
     p.options.pipeline = random.one_of({Pipeline::fp32, Pipeline::fp16});
     std::fill_n(p.types, 3, ElementType::float32);
     p.options.value_dim = std::uint32_t(random.between(1, 70));
-    p.value = random.normals(p.keys() * p.value_dim());
+    p.value = random.normals(p.value_size());
     if (random.coin()) {
       p.options.window = random.between(1, 90);
       p.options.keep_first = random.between(0, 5);

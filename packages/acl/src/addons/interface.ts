@@ -63,7 +63,7 @@ export interface NativeOptions extends NativeTableOptions {
   headDim: number
   valueDim: number
   causal: boolean
-  /** 0: none. This, `alibiSlopes`, `sinks` and another `valueDim`: with `fp32` and `fp16` only. */
+  /** 0: none. This, `alibiSlopes` and `sinks`: with `fp32` and `fp16` only. */
   window: number
   keepFirst: number
   alibiSlopes: Float32Array | undefined

@@ -17,9 +17,9 @@ export function requireSupported(engine: EngineName, options: ResolvedOptions, p
     failWith('UNAVAILABLE', argument, `${others}, as engine '${engine}' does not have it otherwise`, received)
 
   if (options.version === 2) lacks('preset', `preset '${options.preset}'`)
-  if (options.valueDim !== options.headDim) lacks('valueDim', 'another one than headDim')
   for (const name of ['window', 'alibiSlopes', 'sinks'] as const) if (options[name] !== undefined) lacks(name, 'one')
-  if (engine !== 'native' && problem?.queryStart) lacks('queryStart', 'one')
+  if (engine === 'acl' && options.valueDim !== options.headDim) lacks('valueDim', 'another one than headDim')
+  if (engine === 'acl' && problem?.queryStart) lacks('queryStart', 'one')
   for (const name of ['mask', 'bias'] as const) if (problem?.[name]) lacks(name, 'one')
 }
 

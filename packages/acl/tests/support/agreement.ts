@@ -59,6 +59,16 @@ export class Once {
   }
 }
 
+/** What happened inside, where both tell, is the same. */
+export function expectSameIntegers(actual: AttentionResult<FloatTensor>, expected: AttentionResult<FloatTensor>): void {
+  if (!actual.intermediates || !expected.intermediates) return
+  const { version, ...integers } = expected.intermediates
+  expect(actual.intermediates.version).toBe(version)
+  for (const [name, wanted] of Object.entries(integers)) {
+    expectIdentical(Reflect.get(actual.intermediates, name), wanted, name)
+  }
+}
+
 /** All integers identical, output close to the reference's. */
 export function expectAgreement(
   actual: AttentionResult<FloatTensor>,
@@ -66,13 +76,7 @@ export function expectAgreement(
   pipeline: Pipeline,
   engine: EngineName = 'native',
 ): void {
-  if (actual.intermediates && expected.intermediates) {
-    const { version, ...integers } = expected.intermediates
-    expect(actual.intermediates.version).toBe(version)
-    for (const [name, wanted] of Object.entries(integers)) {
-      expectIdentical(Reflect.get(actual.intermediates, name), wanted, name)
-    }
-  }
+  expectSameIntegers(actual, expected)
   const { usually, rarely, norm } = (engine === 'acl' ? aclTolerances : tolerances)[pipeline]
   const rounding = actual.output.type === 'float16' ? float16Tolerance : 0
   const [got, wanted] = [floats(actual.output), floats(expected.output)]

@@ -25,7 +25,7 @@ struct AttentionOptions {
   std::uint32_t heads = 1;
   std::uint32_t kv_heads = 1;  ///< divides `heads`
   std::uint32_t head_dim = 64; ///< 1 ... 1024
-  std::uint32_t value_dim = 0; ///< 1 ... 1024; 0 stands for `head_dim`; another one with `fp32` and `fp16` only
+  std::uint32_t value_dim = 0; ///< 1 ... 1024; 0 stands for `head_dim`
   bool causal = false;         ///< a query at position p sees keys j <= p
   // Pipelines `fp32` and `fp16` only, up to `sinks`. Arrays are copied.
   std::uint64_t window = 0;      ///< a query at p sees keys j > p - window only; 0: all

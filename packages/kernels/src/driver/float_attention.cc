@@ -55,8 +55,7 @@ struct FloatAttention::Run : TiledRun<Run> {
   Scratch place_scratch(unsigned char* base, std::size_t* used) const {
     Layout layout(base);
     Scratch s;
-    s.floats =
-        layout.take<float>(std::max<std::size_t>(kernels.key_tile, rows) * std::max(problem.dim, problem.value_dim));
+    s.floats = layout.take<float>(std::max<std::size_t>(kernels.key_tile, rows) * problem.most_dim());
     s.query = layout.take<float>(rows * problem.dim);
     s.halves = layout.take<std::uint16_t>(problem.dim);
     s.scores = layout.take<unsigned char>(rows * score_stride * storage.element_bytes);
@@ -95,7 +94,7 @@ struct FloatAttention::Run : TiledRun<Run> {
     const auto [slot, unit, tensor, key_begin, key_end] = task;
     for (std::size_t key = key_begin; key < key_end; key += kernels.key_tile) {
       const std::size_t count = std::min<std::size_t>(kernels.key_tile, key_end - key);
-      const std::size_t dim = tensor == key_tensor ? problem.dim : problem.value_dim;
+      const std::size_t dim = problem.dim_of(tensor);
       const std::size_t first = (unit * problem.key_length + key) * dim;
       const auto [x, bits] =
           tensor == key_tensor ? checked_rows(arguments.key, first, count * dim, s.floats, Status::non_finite_key)

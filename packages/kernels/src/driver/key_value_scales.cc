@@ -12,7 +12,7 @@ KeyValueScales::KeyValueScales(const AttentionOptions& options, const AttentionA
     : options_(options), arguments_(arguments), problem_(problem), kernels_(kernels) {}
 
 void KeyValueScales::place(Layout& layout) {
-  const std::size_t columns = 2 * problem_.units() * problem_.dim;
+  const std::size_t columns = 2 * problem_.units() * problem_.most_dim();
   center_ = layout.take<float>(columns);
   scale_ = layout.take<float>(columns);
   inverse_ = layout.take<float>(columns);
@@ -21,8 +21,11 @@ void KeyValueScales::place(Layout& layout) {
 
 Status KeyValueScales::measure(std::size_t unit, TensorIndex tensor, std::size_t index, float* scratch,
                                double* sums) const {
-  const std::size_t dim = problem_.dim, first = index * slab, columns = std::min(slab, dim - first),
-                    keys = problem_.keys_of_unit(unit), at = column(unit, tensor) + first;
+  const std::size_t dim = problem_.dim_of(tensor), first = index * slab;
+  if (first >= dim)
+    return Status::ok;
+  const std::size_t columns = std::min(slab, dim - first), keys = problem_.keys_of_unit(unit),
+                    at = column(unit, tensor) + first;
   const Input& in = input(tensor);
   const bool centers = centered(tensor), measures = in.type != ElementType::int8;
   float* means = center_ + at;
@@ -63,8 +66,8 @@ Status KeyValueScales::measure(std::size_t unit, TensorIndex tensor, std::size_t
 }
 
 void KeyValueScales::settle(std::size_t unit_begin, std::size_t unit_end) const {
-  const std::size_t dim = problem_.dim;
   for (const TensorIndex tensor : {key_tensor, value_tensor}) {
+    const std::size_t dim = problem_.dim_of(tensor);
     const Input& in = input(tensor);
     const Scope group = scope(tensor);
     const auto largest = [&](std::size_t unit) {
@@ -99,7 +102,7 @@ void KeyValueScales::settle(std::size_t unit_begin, std::size_t unit_end) const 
 void KeyValueScales::record_scale(TensorIndex tensor, float* out) const {
   for (std::size_t unit = 0; out && unit < problem_.units(); ++unit)
     if (scope(tensor) == Scope::channel)
-      std::copy_n(scale(unit, tensor), problem_.dim, out + unit * problem_.dim);
+      std::copy_n(scale(unit, tensor), problem_.dim_of(tensor), out + unit * problem_.dim_of(tensor));
     else if (scope(tensor) == Scope::head || unit == 0)
       out[unit] = *scale(unit, tensor);
 }
@@ -108,7 +111,7 @@ void KeyValueScales::record(const Intermediates& to) const {
   record_scale(key_tensor, to.key_scale);
   record_scale(value_tensor, to.value_scale);
   for (std::size_t unit = 0; to.value_center && unit < problem_.units(); ++unit)
-    std::copy_n(center_ + column(unit, value_tensor), problem_.dim, to.value_center + unit * problem_.dim);
+    std::copy_n(center_ + column(unit, value_tensor), problem_.value_dim, to.value_center + unit * problem_.value_dim);
 }
 
 } // namespace intattn

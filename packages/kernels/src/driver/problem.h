@@ -36,6 +36,8 @@ struct Problem {
   Visibility visibility;
   double softmax_scale;
 
+  std::size_t dim_of(TensorIndex tensor) const { return tensor == key_tensor ? dim : value_dim; }
+  std::size_t most_dim() const { return std::max(dim, value_dim); }
   std::size_t units() const { return batch * kv_heads; }
   std::size_t group() const { return heads / kv_heads; }
   std::size_t keys_of_unit(std::size_t unit) const { return key_lengths ? key_lengths[unit / kv_heads] : key_length; }

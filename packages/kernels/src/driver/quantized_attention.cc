@@ -24,7 +24,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     // Only what the plane loses needs the mean of V, and nothing when that mean is the center.
     running_mean = integer && table.unit > 1 && options.normalization == Normalization::deferred &&
                    (problem.causal || !scales.centered(value_tensor));
-    byte_stride = round_up(problem.dim, row_padding);
+    byte_stride = round_up(problem.most_dim(), row_padding);
     mean_blocks = divide_up(problem.key_length, mean_block) + 1;
     // Off powers of two, so that the rows of a strip do not compete for the same cache sets.
     score_stride = padded_keys + 16;
@@ -40,11 +40,11 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   std::uint32_t* query_bits;    // [batch * heads]
   ScaleAndInverse* query_scale; // [batch * heads], unless they are per row
   // Per unit: running sums of V before each block of keys.
-  double* value_sums; // [units][mean_blocks][dim]
+  double* value_sums; // [units][mean_blocks][value_dim]
 
   struct Scratch {
-    float* floats;          // [max(key_tile, rows, mean_block)][dim]
-    std::int8_t* bytes;     // [max(key_tile, rows)][byte_stride], columns from dim on are zero
+    float* floats;          // [max(key_tile, rows, mean_block)][most_dim]
+    std::int8_t* bytes;     // [max(key_tile, rows)][byte_stride], columns from the dim in use on are zero
     unsigned char* query;   // packed strip
     float* row_scale;       // [rows]
     std::int32_t* scores;   // [rows][score_stride]
@@ -56,8 +56,8 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     RowSums* sums;              // [rows]
     std::int32_t* accumulators; // [rows][padded_dim]
     std::int64_t* wide;         // [rows][padded_dim], for keys beyond accumulator_keys
-    double* running;            // [dim]
-    float* scale;               // [dim], of probabilities times values
+    double* running;            // [value_dim]
+    float* scale;               // [value_dim], of probabilities times values
     float *offset, *output;     // [padded_dim]
   };
 
@@ -69,7 +69,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     scales.place(layout);
     query_bits = layout.take<std::uint32_t>(query_heads);
     query_scale = layout.take<ScaleAndInverse>(query_heads);
-    value_sums = layout.take<double>(running_mean ? problem.units() * mean_blocks * problem.dim : 0);
+    value_sums = layout.take<double>(running_mean ? problem.units() * mean_blocks * problem.value_dim : 0);
     packed_key = layout.take<unsigned char>(wave * packed_key_bytes);
     packed_value = layout.take<unsigned char>(wave * packed_value_bytes);
     return layout.used();
@@ -78,7 +78,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   Scratch place_scratch(unsigned char* base, std::size_t* used) const {
     Layout layout(base);
     Scratch s;
-    s.floats = layout.take<float>(block_rows() * problem.dim);
+    s.floats = layout.take<float>(block_rows() * problem.most_dim());
     s.bytes = layout.take<std::int8_t>(block_rows() * byte_stride);
     s.query = layout.take<unsigned char>(rows * depth * kernels.integer_bytes);
     s.row_scale = layout.take<float>(rows);
@@ -91,8 +91,8 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     s.sums = layout.take<RowSums>(rows);
     s.accumulators = layout.take<std::int32_t>(rows * padded_dim);
     s.wide = layout.take<std::int64_t>(padded_keys > accumulator_keys ? rows * padded_dim : 0);
-    s.running = layout.take<double>(problem.dim);
-    s.scale = layout.take<float>(problem.dim);
+    s.running = layout.take<double>(problem.value_dim);
+    s.scale = layout.take<float>(problem.value_dim);
     s.offset = layout.take<float>(padded_dim);
     s.output = layout.take<float>(padded_dim);
     if (used)
@@ -105,7 +105,8 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   void column_statistics(std::size_t task, unsigned thread) {
     const std::size_t slabs = scales.slabs(), unit = task / (2 * slabs);
     const auto tensor = TensorIndex(task / slabs % 2);
-    double* sums = tensor == value_tensor && running_mean ? value_sums + unit * mean_blocks * problem.dim : nullptr;
+    double* sums =
+        tensor == value_tensor && running_mean ? value_sums + unit * mean_blocks * problem.value_dim : nullptr;
     if (const Status found = scales.measure(unit, tensor, task % slabs, scratch(thread).floats, sums);
         found != Status::ok)
       fail(found);
@@ -143,17 +144,17 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   const std::int8_t* quantized_rows(std::size_t unit, TensorIndex tensor, std::size_t key, std::size_t count,
                                     const Scratch& s, std::size_t* stride) {
     const Input& in = scales.input(tensor);
-    const std::size_t first = (first_row(unit) + key) * problem.dim;
+    const std::size_t dim = problem.dim_of(tensor), first = (first_row(unit) + key) * dim;
     const auto* stored = static_cast<const std::int8_t*>(in.data) + first;
     if (in.type == ElementType::int8) {
-      if (byte_stride == problem.dim && count == kernels.key_tile) {
-        *stride = problem.dim;
+      if (dim % row_padding == 0 && count == kernels.key_tile) {
+        *stride = dim;
         return stored;
       }
       for (std::size_t row = 0; row < count; ++row)
-        std::memcpy(s.bytes + row * byte_stride, stored + row * problem.dim, problem.dim);
+        std::memcpy(s.bytes + row * byte_stride, stored + row * dim, dim);
     } else {
-      const float* x = float_rows(kernels, in, first, count * problem.dim, s.floats);
+      const float* x = float_rows(kernels, in, first, count * dim, s.floats);
       scales.quantize(unit, tensor, x, count, s.bytes, byte_stride);
     }
     if (count < kernels.key_tile)
@@ -164,7 +165,8 @@ struct QuantizedAttention::Run : TiledRun<Run> {
 
   void pack(const PackTask& task, const Scratch& s) {
     const auto [slot, unit, tensor, key_begin, key_end] = task;
-    clear_padding(s);
+    const std::size_t dim = problem.dim_of(tensor);
+    clear_padding(dim, s);
     std::int8_t* copy = arguments.intermediates
                             ? tensor == key_tensor ? arguments.intermediates->key : arguments.intermediates->value
                             : nullptr;
@@ -174,21 +176,20 @@ struct QuantizedAttention::Run : TiledRun<Run> {
       const std::int8_t* q = quantized_rows(unit, tensor, key, count, s, &stride);
       const std::size_t tile = key / kernels.key_tile;
       if (tensor == key_tensor)
-        kernels.pack_key(q, stride, problem.dim,
-                         packed_key + slot * packed_key_bytes + key * depth * kernels.integer_bytes);
+        kernels.pack_key(q, stride, dim, packed_key + slot * packed_key_bytes + key * depth * kernels.integer_bytes);
       else
-        kernels.pack_value(q, stride, problem.dim, tile, padded_keys, packed_value + slot * packed_value_bytes);
+        kernels.pack_value(q, stride, dim, tile, padded_keys, packed_value + slot * packed_value_bytes);
       if (copy)
         for (std::size_t row = 0; row < count; ++row)
-          std::memcpy(copy + (first_row(unit) + key + row) * problem.dim, q + row * stride, problem.dim);
+          std::memcpy(copy + (first_row(unit) + key + row) * dim, q + row * stride, dim);
     }
   }
 
-  /// Zeroes the columns of `bytes` beyond head_dim.
-  void clear_padding(const Scratch& s) const {
-    if (byte_stride != problem.dim)
+  /// Zeroes the columns of `bytes` from `dim` on.
+  void clear_padding(std::size_t dim, const Scratch& s) const {
+    if (byte_stride != dim)
       for (std::size_t row = 0; row < block_rows(); ++row)
-        std::memset(s.bytes + row * byte_stride + problem.dim, 0, byte_stride - problem.dim);
+        std::memset(s.bytes + row * byte_stride + dim, 0, byte_stride - dim);
   }
 
   void strip(const Strip& strip, const Scratch& s, unsigned thread) {
@@ -245,7 +246,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   }
 
   void quantize_query(std::size_t head, std::size_t query, std::size_t count, const Scratch& s) {
-    clear_padding(s);
+    clear_padding(problem.dim, s);
     const Input& in = arguments.query;
     const std::size_t row = head * problem.query_length + query, first = row * problem.dim;
     if (in.type == ElementType::int8) {
@@ -293,14 +294,14 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   void multiply_values(std::size_t slot, std::size_t count, std::size_t key_end, const Scratch& s) {
     const unsigned char* value = packed_value + slot * packed_value_bytes;
     if (key_end <= accumulator_keys) {
-      kernels.values(s.probabilities, probability_stride, count, value, padded_keys, 0, key_end, problem.dim,
+      kernels.values(s.probabilities, probability_stride, count, value, padded_keys, 0, key_end, problem.value_dim,
                      s.accumulators, padded_dim);
       return;
     }
     std::fill_n(s.wide, count * padded_dim, std::int64_t{0});
     for (std::size_t begin = 0; begin < key_end; begin += accumulator_keys) {
       kernels.values(s.probabilities, probability_stride, count, value, padded_keys, begin,
-                     std::min(key_end, begin + accumulator_keys), problem.dim, s.accumulators, padded_dim);
+                     std::min(key_end, begin + accumulator_keys), problem.value_dim, s.accumulators, padded_dim);
       for (std::size_t i = 0; i < count * padded_dim; ++i)
         s.wide[i] += s.accumulators[i];
     }
@@ -319,7 +320,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
     // One factor for all rows goes into the scale, unless so small a scale loses bits.
     const float probability = integer ? 1 / 255.0f : 1 / 127.0f;
     std::uint32_t least = infinity_bits;
-    for (std::size_t c = 0; c < problem.dim && !deferred; ++c) {
+    for (std::size_t c = 0; c < problem.value_dim && !deferred; ++c) {
       s.scale[c] = scale[c] * probability;
       least = std::min(least, bits_of_float(s.scale[c]));
     }
@@ -342,9 +343,9 @@ struct QuantizedAttention::Run : TiledRun<Run> {
         if (visible != summed) {
           advance_running_sum(unit, summed, visible, s);
           summed = visible;
-          kernels.rows.mean_offset(s.running, 1 / double(visible), out.center, problem.dim, s.offset);
+          kernels.rows.mean_offset(s.running, 1 / double(visible), out.center, problem.value_dim, s.offset);
           if (arguments.value.type == ElementType::int8)
-            for (std::size_t c = 0; c < problem.dim; ++c)
+            for (std::size_t c = 0; c < problem.value_dim; ++c)
               s.offset[c] *= out.scale[c];
         }
         if (!(center && visible == keys)) {
@@ -356,7 +357,7 @@ struct QuantizedAttention::Run : TiledRun<Run> {
       if (visible > accumulator_keys)
         store_wide(s.wide + row * padded_dim, out, target);
       else
-        kernels.rows.integer_output(s.accumulators + row * padded_dim, problem.dim, out, target);
+        kernels.rows.integer_output(s.accumulators + row * padded_dim, problem.value_dim, out, target);
       finish_row(head, query + row, target);
       record_sums(head, query + row, sums.weight, lost);
     }
@@ -365,26 +366,27 @@ struct QuantizedAttention::Run : TiledRun<Run> {
   /// Whether no output row of this unit can overflow: probabilities, lost mass and their quotients stay far below 2^40.
   bool surely_finite(std::size_t unit) const {
     const float* center = scales.center(unit, value_tensor);
-    return std::max(kernels.rows.max_abs_bits(scales.scale(unit, value_tensor), problem.dim),
-                    center ? kernels.rows.max_abs_bits(center, problem.dim) : 0) < bits_of_float(0x1p80f);
+    return std::max(kernels.rows.max_abs_bits(scales.scale(unit, value_tensor), problem.value_dim),
+                    center ? kernels.rows.max_abs_bits(center, problem.value_dim) : 0) < bits_of_float(0x1p80f);
   }
 
   void advance_running_sum(std::size_t unit, std::size_t summed, std::size_t visible, const Scratch& s) const {
     const std::size_t block = visible / mean_block;
     if (summed == 0 || block * mean_block > summed) {
-      std::memcpy(s.running, value_sums + (unit * mean_blocks + block) * problem.dim, problem.dim * sizeof(double));
+      std::memcpy(s.running, value_sums + (unit * mean_blocks + block) * problem.value_dim,
+                  problem.value_dim * sizeof(double));
       summed = block * mean_block;
     }
     if (visible > summed) {
       const std::size_t count = visible - summed;
-      const float* x =
-          float_rows(kernels, arguments.value, (first_row(unit) + summed) * problem.dim, count * problem.dim, s.floats);
-      kernels.rows.column_statistics(x, problem.dim, count, problem.dim, s.running, nullptr, nullptr);
+      const float* x = float_rows(kernels, arguments.value, (first_row(unit) + summed) * problem.value_dim,
+                                  count * problem.value_dim, s.floats);
+      kernels.rows.column_statistics(x, problem.value_dim, count, problem.value_dim, s.running, nullptr, nullptr);
     }
   }
 
   void store_wide(const std::int64_t* accumulators, const OutputRow& row, float* out) const {
-    for (std::size_t c = 0; c < problem.dim; ++c) {
+    for (std::size_t c = 0; c < problem.value_dim; ++c) {
       double value = double(accumulators[c]) * double(row.scale[c]) * double(row.factor);
       if (row.center)
         value += double(row.center[c]);
@@ -396,7 +398,8 @@ struct QuantizedAttention::Run : TiledRun<Run> {
 
   void store_empty(std::size_t head, std::size_t query) {
     const std::size_t bytes = arguments.output_type == ElementType::float32 ? 4 : 2;
-    std::memset(static_cast<unsigned char*>(arguments.output) + output_at(head, query) * bytes, 0, problem.dim * bytes);
+    std::memset(static_cast<unsigned char*>(arguments.output) + output_at(head, query) * bytes, 0,
+                problem.value_dim * bytes);
     record_sums(head, query, 0, 0);
   }
 
