@@ -2,6 +2,7 @@
 // they cannot saturate.
 
 #include "avx2/block_vector.h"
+#include "avx2/pair_products.h"
 #include "avx2/vector.h"
 #include "simd/block_rows.h"
 #include "x86/block_products.h"
@@ -18,9 +19,13 @@ struct SevenBits {
 constexpr BlockProducts words = Products<Ymm, WordProducts<Ymm>>::table();
 constexpr BlockProducts narrow = Products<Ymm, ByteProducts<Ymm, SevenBits>>::table();
 
+constexpr BlockProducts pairs = PairProducts::table();
+
 constexpr BlockKernels table() {
   BlockKernels k = BlockRows<Avx2>::kernels();
   k.key_at = Ymm::key_at;
+  k.pages = &pairs;
+  k.pages_dim = PairProducts::most_dim;
   k.narrow = &narrow;
   k.words = &words;
   return k;

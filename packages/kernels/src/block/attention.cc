@@ -184,7 +184,7 @@ const BlockProducts& products_of(const BlockKernels& kernels, const BlockAttenti
 
 /// Calls over caches multiply as these are kept, where their bits allow it.
 const BlockProducts& cached_products_of(const BlockKernels& kernels, const BlockAttentionOptions& o) {
-  return o.query_bits == 8 && o.plane_bits <= 8 ? page_products(kernels) : *kernels.words;
+  return o.query_bits == 8 && o.plane_bits <= 8 ? page_products(kernels, o.head_dim) : *kernels.words;
 }
 
 } // namespace

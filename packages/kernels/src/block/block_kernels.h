@@ -107,6 +107,7 @@ struct BlockProducts {
   std::size_t (*key_place)(std::size_t dim, std::size_t key, std::size_t channel);
   std::size_t (*value_place)(std::size_t dim, std::size_t key, std::size_t channel);
   std::size_t number_bytes; ///< 1, or 2 with the lower byte first
+  std::uint8_t even_flip;   ///< what numbers at even bytes are xored with
   /// Whether a block is nothing but these numbers, so that rows may be written one by one.
   bool key_plain, value_plain;
   void (*scores)(const ScoreTask&);
@@ -127,6 +128,11 @@ struct BlockKernels {
   void (*finish)(float* x, float rec, const RowTransform&);
   /// The largest of n numbers without NaN, a multiple of `maximum_lanes`.
   float (*maximum)(const float* x, std::size_t n);
+
+  /// For caches of up to `pages_dim` channels of K, whose calls have queries and planes of 8 bits; null: `bytes`, else
+  /// `words` serves.
+  const BlockProducts* pages;
+  std::size_t pages_dim;
 
   /// The first two may be null: the next more general then serves.
   const BlockProducts* narrow; ///< queries of 8, keys of 7, planes of 7 bits

@@ -13,8 +13,8 @@ BlockLayout::BlockLayout(const BlockProducts& products, Side side, std::size_t d
     : pack_(side == Side::key ? products.pack_key : products.pack_value), dim_(dim),
       stride_(round_up(dim, integer_padding)),
       bytes_(side == Side::key ? products.key_block(dim) : products.value_block(dim)),
-      number_bytes_(products.number_bytes), plain_(side == Side::key ? products.key_plain : products.value_plain),
-      places_(block_keys * dim) {
+      number_bytes_(products.number_bytes), even_flip_(products.even_flip),
+      plain_(side == Side::key ? products.key_plain : products.value_plain), places_(block_keys * dim) {
   const auto place = side == Side::key ? products.key_place : products.value_place;
   for (std::size_t key = 0; key < block_keys; ++key)
     for (std::size_t c = 0; c < dim; ++c)
@@ -26,7 +26,7 @@ void BlockLayout::read(const unsigned char* packed, std::size_t first, std::size
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint32_t* places = places_.data() + (first + i) * dim_;
     for (std::size_t c = 0; c < dim_; ++c)
-      rows[i * stride + c] = std::int8_t(packed[places[c]]);
+      rows[i * stride + c] = std::int8_t(packed[places[c]] ^ (places[c] % 2 == 0 ? even_flip_ : 0));
   }
 }
 
@@ -37,7 +37,7 @@ void BlockLayout::write(const std::int8_t* rows, std::size_t stride, std::size_t
       const std::uint32_t* places = places_.data() + (first + i) * dim_;
       if (number_bytes_ == 1) {
         for (std::size_t c = 0; c < dim_; ++c)
-          packed[places[c]] = static_cast<unsigned char>(rows[c]);
+          packed[places[c]] = static_cast<unsigned char>(rows[c]) ^ (places[c] % 2 == 0 ? even_flip_ : 0);
       } else {
         for (std::size_t c = 0; c < dim_; ++c) {
           const std::int16_t wide = rows[c];
@@ -55,12 +55,14 @@ void BlockLayout::write(const std::int8_t* rows, std::size_t stride, std::size_t
   pack_(work, stride_, dim_, packed);
 }
 
-const BlockProducts& page_products(const BlockKernels& kernels) {
+const BlockProducts& page_products(const BlockKernels& kernels, std::size_t head_dim) {
+  if (kernels.pages && head_dim <= kernels.pages_dim)
+    return *kernels.pages;
   return kernels.bytes ? *kernels.bytes : *kernels.words;
 }
 
 PageFormat::PageFormat(const BlockKernels& kernels, std::size_t heads, std::size_t head_dim, std::size_t value_dim)
-    : products(page_products(kernels)), kv_heads(heads), key(products, Side::key, head_dim),
+    : products(page_products(kernels, head_dim)), kv_heads(heads), key(products, Side::key, head_dim),
       value(products, Side::value, value_dim) {
   for (std::size_t position = 0; position < block_keys; ++position)
     position_of[kernels.key_at(position)] = std::uint8_t(position);

@@ -33,6 +33,7 @@ private:
 
   const Pack pack_;
   const std::size_t dim_, stride_, bytes_, number_bytes_;
+  const std::uint8_t even_flip_;
   const bool plain_;
   std::vector<std::uint32_t> places_; ///< [block_keys][dim]
 };
@@ -60,7 +61,7 @@ private:
 };
 
 /// The table whose packed blocks caches keep: its numbers are bytes where the instruction set has such a table.
-const BlockProducts& page_products(const BlockKernels& kernels);
+const BlockProducts& page_products(const BlockKernels& kernels, std::size_t head_dim);
 
 /// Memory of the first blocks of a segment.
 class Page {
