@@ -49,7 +49,7 @@ export async function packLibrary({ platform, cpu, alsoFor, build, addons, versi
   }
   await copyLicences(prefix ? [path.join(prefix, 'LICENSES')] : [], path.join(folder, 'LICENSES'))
   await fs.copy('LICENSE', path.join(folder, 'LICENSE'))
-  for (const name of ['CMakeLists.txt', 'main.cc', 'block_attention.cc'])
+  for (const name of ['CMakeLists.txt', 'main.cc', 'block_attention.cc', 'kv_cache.cc'])
     await fs.copy(path.join('examples/cpp', name), path.join(folder, 'example', name))
   await fs.copy(addons, path.join(folder, 'addon'))
   await fs.copy(path.join(import.meta.dirname, 'library-readme.md'), path.join(folder, 'README.md'))

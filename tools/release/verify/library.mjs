@@ -13,7 +13,7 @@ import { filesBelow } from '../pack/archive.mjs'
 
 const host = `${process.platform}-${process.arch}`
 /** The programs of examples/cpp. */
-const examples = ['example', 'block_attention']
+const examples = ['example', 'block_attention', 'kv_cache']
 
 /**
  * Unpacks a C++ tarball somewhere, compares it with its manifest, builds the examples that are in it as a user would, and runs them.
