@@ -17,14 +17,14 @@ struct Sequence {
   std::size_t length = 0;
 };
 
-struct Setup {
+struct Case {
   BlockAttentionOptions attention;
   KvCacheOptions cache;
   std::vector<float> key_offset, value_offset, slopes;
 };
 
-Setup random_setup(Random& random) {
-  Setup s;
+Case random_setup(Random& random) {
+  Case s;
   BlockAttentionOptions& o = s.attention;
   o.kv_heads = std::uint32_t(random.between(1, 3));
   o.heads = o.kv_heads * std::uint32_t(random.between(1, 4));
@@ -105,7 +105,7 @@ Output attend(BlockAttentionOptions o, const std::vector<const KvCache*>& caches
 }
 
 /// All keys and values at once, without a cache; an empty sequence gives zeros.
-Output whole(const Setup& s, const Sequence& sequence, const std::vector<float>& query, std::size_t queries) {
+Output whole(const Case& s, const Sequence& sequence, const std::vector<float>& query, std::size_t queries) {
   BlockAttentionOptions o = s.attention;
   o.smooth_key = o.center_value = Mean::no;
   o.key_offset = s.key_offset.empty() ? nullptr : s.key_offset.data();
@@ -131,7 +131,7 @@ Output whole(const Setup& s, const Sequence& sequence, const std::vector<float>&
 }
 
 /// Rows of a cache, in memory of the caller with a stride of their own.
-Output over_rows(const Setup& s, const KvCache& cache, const std::vector<float>& query, std::size_t queries) {
+Output over_rows(const Case& s, const KvCache& cache, const std::vector<float>& query, std::size_t queries) {
   BlockAttentionOptions o = s.attention;
   o.isa = cache.options().isa;
   o.key_offset = cache.options().key_offset;
@@ -203,7 +203,7 @@ std::unique_ptr<KvCache> copy_of(const KvCache& cache, InstructionSet isa) {
 
 void play(std::uint32_t seed) {
   Random random(seed);
-  const Setup s = random_setup(random);
+  const Case s = random_setup(random);
   const BlockAttentionOptions& o = s.attention;
   std::vector<InstructionSet> sets = vector_instruction_sets();
   sets.push_back(InstructionSet::scalar);
@@ -217,7 +217,7 @@ void play(std::uint32_t seed) {
   }
   BlockAttentionOptions with_slopes = o;
   with_slopes.slopes = s.slopes.empty() ? nullptr : s.slopes.data();
-  Setup of_whole = s;
+  Case of_whole = s;
   of_whole.attention.slopes = with_slopes.slopes;
   Caller caller;
   Threads threads(unsigned(random.between(2, 3)));
@@ -331,6 +331,49 @@ TEST(KvCache, HistoriesGiveTheBitsOfWholeKeysAndValues) {
     play(first + i);
     if (HasFailure())
       return;
+  }
+}
+
+/// Few rows over many keys: threads share out the keys.
+TEST(KvCache, ThreadsThatShareOutKeysGiveTheSameBits) {
+  Random random(7);
+  Caller caller;
+  Threads threads(3);
+  for (std::uint32_t variant = 0; variant < 8; ++variant) {
+    const std::size_t keys = 3000 + 500 * variant + variant;
+    Case s;
+    BlockAttentionOptions& o = s.attention;
+    o.kv_heads = 1 + variant % 2, o.heads = o.kv_heads * (1 + variant % 3), o.head_dim = o.value_dim = 24;
+    o.causal = variant % 4 != 3;
+    if (variant % 3 == 1)
+      o.window = 2500, o.keep_first = variant % 2 ? 5 : 1100;
+    if (variant % 3 == 2)
+      s.slopes = random.normals(o.heads, 0.01f);
+    const std::vector<float> sinks = random.normals(o.heads, 3);
+    if (variant % 4 == 2)
+      o.sinks = sinks.data();
+    o.slopes = s.slopes.empty() ? nullptr : s.slopes.data();
+    Sequence sequence;
+    sequence.length = keys;
+    sequence.key = random.normals(keys * o.kv_heads * o.head_dim, 2);
+    sequence.value = random.normals(keys * o.kv_heads * o.value_dim);
+    const std::size_t queries = 1 + variant % 2;
+    const std::vector<float> query = random.normals(o.heads * queries * o.head_dim);
+    const Output expected = whole(s, sequence, query, queries);
+    for (const InstructionSet isa : vector_instruction_sets()) {
+      SCOPED_TRACE(std::string(name_of(isa)) + ", variant " + std::to_string(variant));
+      KvCacheOptions c;
+      c.kv_heads = o.kv_heads, c.head_dim = o.head_dim, c.isa = isa;
+      std::unique_ptr<KvCache> cache;
+      ASSERT_EQ(KvCache::create(c, &cache).status, Status::ok);
+      ASSERT_EQ(cache
+                    ->append(keys, tokens(sequence.key, 0, o.kv_heads, o.head_dim),
+                             tokens(sequence.value, 0, o.kv_heads, o.value_dim), threads)
+                    .status,
+                Status::ok);
+      expect_same(expected, attend(o, {cache.get()}, query, queries, caller), "one thread");
+      expect_same(expected, attend(o, {cache.get()}, query, queries, threads), "three threads");
+    }
   }
 }
 

@@ -346,8 +346,15 @@ private:
                 StageClock& clock, const Prepare& prepare) {
     const std::size_t rows = block_rows(shapes, plan.products.row_tile, wave, threads);
     const QueryBlocks queries(plan, arguments, shapes, masks, source, clock, rows);
+    const std::size_t parts = shapes.query_length <= rows ? divide_up(shapes.unit_rows(), rows)
+                                                          : shapes.group() * divide_up(shapes.query_length, rows);
+    // Few rows over many keys: threads share out the keys.
+    const bool by_segments = threads > 1 && shapes.units() * parts < std::size_t{4} * threads &&
+                             shapes.blocks() > 3 * segment_blocks && !arguments.intermediates;
     Layout counted(nullptr);
     source.place(counted);
+    if (by_segments)
+      queries.place_parts(counted);
     Layout part(nullptr);
     source.place_scratch(part);
     queries.place_scratch(part);
@@ -356,6 +363,7 @@ private:
       return Status::out_of_memory;
     Layout placed(shared_.as());
     source.place(placed);
+    const QueryBlocks::Parts of_segments = by_segments ? queries.place_parts(placed) : QueryBlocks::Parts{};
     const auto with_scratch = [&](unsigned thread, const auto& f) {
       const FloatEnvironment environment;
       Layout layout(scratch_.as() + thread * part_bytes);
@@ -364,11 +372,18 @@ private:
     };
 
     RunStatus status;
-    const std::size_t parts = shapes.query_length <= rows ? divide_up(shapes.unit_rows(), rows)
-                                                          : shapes.group() * divide_up(shapes.query_length, rows);
     for (std::size_t first = 0; first < shapes.units() && !status.failed(); first += wave) {
       const std::size_t units = std::min(wave, shapes.units() - first);
       prepare(first, units, with_scratch);
+      for (std::size_t task = 0; by_segments && task < units * parts && !status.failed(); ++task)
+        with_scratch(0, [&](const auto&, const QueryBlocks::Scratch& s) {
+          const std::size_t slot = task / parts;
+          const QueryBlocks::Task block = rows_of_part(shapes, rows, slot, first + slot, task % parts);
+          if (const Status ended = queries.run_by_segments(block, s, of_segments, executor); ended != Status::ok)
+            status.fail(ended);
+        });
+      if (by_segments)
+        continue;
       executor.run(units * parts, [&](std::size_t task, unsigned thread) {
         if (status.failed())
           return;

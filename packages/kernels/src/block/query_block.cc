@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "block/float_environment.h"
 #include "numerics/scale.h"
 
 namespace intattn {
@@ -16,6 +17,8 @@ constexpr double log2_e = 1.4426950408889634;
 /// Rows one after the other in whole powers of two would compete for the same cache sets.
 constexpr std::size_t stride_gap = 16;
 constexpr std::size_t most_rows = 64;
+/// Of 262,144 keys; one of them may be needed in two parts.
+constexpr std::size_t most_segments = 257;
 
 /// Blocks that some rows of a block of queries need: at most two runs of them.
 struct Needed {
@@ -60,6 +63,8 @@ Range whole_blocks(Range keys, std::size_t present) {
   const std::size_t end = keys.end == present ? divide_up(present, block_keys) : keys.end / block_keys;
   return {begin, std::max(begin, end)};
 }
+
+Range common(Range a, Range b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
 /// Calls f(segment, blocks within it) for each segment that some blocks lie in.
 template <class F> void each_segment(Range blocks, const F& f) {
@@ -159,7 +164,8 @@ Status QueryBlocks::check_bad(const Task& task) const {
   return Status::ok;
 }
 
-void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scratch& s) const {
+void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scratch& s, Range within,
+                         float* lane_max) const {
   // Blocks of which every row sees all 64 keys need no second look.
   Range plain = {0, masks_.moves() || masks_.hides() ? 0 : shapes_.blocks()};
   for (std::size_t i = 0; i < task.count; ++i) {
@@ -168,11 +174,11 @@ void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scr
   }
   ScoreTask score = {s.query, task.count, shapes_.head_dim, s.unit,    nullptr, nullptr,
                      0,       0,          nullptr,          x_stride_, nullptr};
-  std::fill_n(s.lane_max, task.count * maximum_lanes, hidden);
-  const auto run = [&](std::size_t begin, std::size_t end, float* lane_max) {
+  std::fill_n(lane_max, task.count * maximum_lanes, hidden);
+  const auto run = [&](std::size_t begin, std::size_t end, float* most) {
     if (begin >= end)
       return;
-    score.lane_max = lane_max;
+    score.lane_max = most;
     each_segment({begin, end}, [&](std::size_t index, Range blocks) {
       const KeyValues::Segment segment = key_values_.segment(task.slot, task.unit, index);
       score.keys = segment.keys, score.key_scale = segment.key_scale;
@@ -180,51 +186,48 @@ void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scr
       score.x = s.x + index * segment_keys;
       plan_.products.scores(score);
     });
-    for (std::size_t i = 0; i < task.count && !lane_max; ++i) {
+    for (std::size_t i = 0; i < task.count && !most; ++i) {
       const QueryRow row(shapes_, task.unit, task.first + i);
       float* x = s.x + i * x_stride_;
       masks_.apply(row, visible[i], {begin, end}, x);
-      float& most = s.lane_max[i * maximum_lanes];
-      most = std::max(most, plan_.block.maximum(x + begin * block_keys, (end - begin) * block_keys));
+      float& of_row = lane_max[i * maximum_lanes];
+      of_row = std::max(of_row, plan_.block.maximum(x + begin * block_keys, (end - begin) * block_keys));
     }
   };
-  needed_by(visible, task.count).each([&](Range blocks) {
-    const Range inside = {std::max(plain.begin, blocks.begin), std::min(plain.end, blocks.end)};
+  needed_by(visible, task.count).each([&](Range needed) {
+    const Range blocks = common(needed, within), inside = common(plain, blocks);
     if (inside.empty())
       return run(blocks.begin, blocks.end, nullptr);
-    run(inside.begin, inside.end, s.lane_max);
+    run(inside.begin, inside.end, lane_max);
     run(blocks.begin, inside.begin, nullptr);
     run(inside.end, blocks.end, nullptr);
   });
 }
 
-void QueryBlocks::softmax(const Task& task, std::size_t i, const VisibleKeys& visible, const Scratch& s) const {
+void QueryBlocks::settle_max(const Task& task, std::size_t i, const float* lane_max, const Scratch& s) const {
+  const QueryRow row(shapes_, task.unit, task.first + i);
+  s.max[i] = plan_.block.maximum(lane_max + i * maximum_lanes, maximum_lanes);
+  if (plan_.options.sinks && s.max[i] > hidden)
+    s.max[i] = std::max(s.max[i], plan_.options.sinks[row.head] * logit);
+}
+
+std::uint64_t QueryBlocks::softmax(const Task& task, std::size_t i, const VisibleKeys& visible, const Scratch& s,
+                                   Range within) const {
+  if (s.max[i] == hidden)
+    return 0;
   const QueryRow row(shapes_, task.unit, task.first + i);
   float* x = s.x + i * x_stride_;
-  float max = plan_.block.maximum(s.lane_max + i * maximum_lanes, maximum_lanes);
   float* factor = s.factor + i * shapes_.blocks();
-  s.max[i] = max;
-  s.row_sum[i] = 0;
-  if (max == hidden) {
-    record(row, i, {}, 0, s);
-    return;
-  }
-  float sink = hidden;
-  if (plan_.options.sinks) {
-    sink = plan_.options.sinks[row.head] * logit;
-    max = std::max(max, sink);
-    s.max[i] = max;
-  }
   const Range whole = masks_.hides() ? Range{} : whole_blocks(visible.near, shapes_.keys_of(row.batch));
   SoftmaxTask softmax = {};
-  softmax.max = max;
+  softmax.max = s.max[i];
   softmax.plane_bits = plan_.options.plane_bits;
   std::uint64_t row_sum = 0;
-  needed_by(&visible, 1).each([&](Range blocks) {
-    each_segment(blocks, [&](std::size_t index, Range within) {
+  needed_by(&visible, 1).each([&](Range needed) {
+    each_segment(common(needed, within), [&](std::size_t index, Range blocks) {
       const std::size_t first = index * segment_blocks;
       softmax.scales = key_values_.segment(task.slot, task.unit, index).scales;
-      softmax.block_begin = within.begin, softmax.block_end = within.end;
+      softmax.block_begin = blocks.begin, softmax.block_end = blocks.end;
       softmax.whole_begin = std::max(whole.begin, first) - first;
       softmax.whole_end = std::max(whole.end, first) - first;
       softmax.x = x + index * segment_keys;
@@ -234,10 +237,32 @@ void QueryBlocks::softmax(const Task& task, std::size_t i, const VisibleKeys& vi
       row_sum += plan_.products.softmax(softmax);
     });
   });
-  if (sink > hidden)
-    row_sum += weight_of_sink(max - sink);
+  return row_sum;
+}
+
+void QueryBlocks::settle_sum(const Task& task, std::size_t i, const VisibleKeys& visible, std::uint64_t row_sum,
+                             const Scratch& s) const {
+  const QueryRow row(shapes_, task.unit, task.first + i);
+  if (s.max[i] == hidden) {
+    s.row_sum[i] = 0;
+    return record(row, i, {}, 0, s);
+  }
+  if (plan_.options.sinks)
+    if (const float sink = plan_.options.sinks[row.head] * logit; sink > hidden)
+      row_sum += weight_of_sink(s.max[i] - sink);
   s.row_sum[i] = double(row_sum);
   record(row, i, visible, row_sum, s);
+}
+
+void QueryBlocks::values(const Task& task, const Scratch& s, std::size_t segment, Range blocks, float* sum) const {
+  plan_.products.values({s.x + segment * segment_keys, x_stride_ * sizeof(float), task.count, shapes_.value_dim,
+                         key_values_.segment(task.slot, task.unit, segment).values, s.factor + segment * segment_blocks,
+                         shapes_.blocks(), blocks.begin, blocks.end, sum, sum_stride_});
+}
+
+void QueryBlocks::clear_factors(const Task& task, const Scratch& s, Range blocks) const {
+  for (std::size_t i = 0; i < task.count && !blocks.empty(); ++i)
+    std::fill(s.factor + i * shapes_.blocks() + blocks.begin, s.factor + i * shapes_.blocks() + blocks.end, 0.0f);
 }
 
 void QueryBlocks::record(const QueryRow& row, std::size_t i, const VisibleKeys& visible, std::uint64_t row_sum,
@@ -315,31 +340,44 @@ Status QueryBlocks::store(const Task& task, std::size_t i, const Scratch& s) con
   return Status::ok;
 }
 
-Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) const {
-  std::uint64_t time = ticks();
+Status QueryBlocks::begin(const Task& task, VisibleKeys* visible, const Scratch& s) const {
   if (!quantize(task, s))
     return Status::non_finite_query;
   if (key_values_.has_bad(task.slot))
     if (const Status status = check_bad(task); status != Status::ok)
       return status;
-  VisibleKeys visible[most_rows];
   for (std::size_t i = 0; i < task.count; ++i) {
     const QueryRow row(shapes_, task.unit, task.first + i);
     if (arguments_.bias.data && !masks_.bias_is_sound(row))
       return Status::non_finite_bias;
     visible[i] = masks_.visible(row);
   }
+  return Status::ok;
+}
+
+Status QueryBlocks::store(const Task& task, const Scratch& s) const {
+  for (std::size_t i = 0; i < task.count; ++i)
+    if (const Status status = store(task, i, s); status != Status::ok)
+      return status;
+  return Status::ok;
+}
+
+Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) const {
+  std::uint64_t time = ticks();
+  VisibleKeys visible[most_rows];
+  if (const Status status = begin(task, visible, s); status != Status::ok)
+    return status;
   time = clock_.add(thread, Stage::prepare, time);
 
-  scores(task, visible, s);
+  const Range all = {0, shapes_.blocks()};
+  scores(task, visible, s, all, s.lane_max);
   time = clock_.add(thread, Stage::scores, time);
 
   const Needed needed = needed_by(visible, task.count);
+  needed.each([&](Range blocks) { clear_factors(task, s, blocks); });
   for (std::size_t i = 0; i < task.count; ++i) {
-    needed.each([&](Range blocks) {
-      std::fill(s.factor + i * shapes_.blocks() + blocks.begin, s.factor + i * shapes_.blocks() + blocks.end, 0.0f);
-    });
-    softmax(task, i, visible[i], s);
+    settle_max(task, i, s.lane_max, s);
+    settle_sum(task, i, visible[i], softmax(task, i, visible[i], s, all), s);
   }
   time = clock_.add(thread, Stage::softmax, time);
 
@@ -347,19 +385,8 @@ Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) con
   std::fill_n(s.segment, task.count * sum_stride_, 0.0f);
   bool first = true;
   needed.each([&](Range blocks) {
-    each_segment(blocks, [&](std::size_t index, Range within) {
-      const ValueTask values = {s.x + index * segment_keys,
-                                x_stride_ * sizeof(float),
-                                task.count,
-                                shapes_.value_dim,
-                                key_values_.segment(task.slot, task.unit, index).values,
-                                s.factor + index * segment_blocks,
-                                shapes_.blocks(),
-                                within.begin,
-                                within.end,
-                                first ? s.sum : s.segment,
-                                sum_stride_};
-      plan_.products.values(values);
+    each_segment(blocks, [&](std::size_t segment, Range within) {
+      values(task, s, segment, within, first ? s.sum : s.segment);
       for (std::size_t c = 0; c < task.count * sum_stride_ && !first; ++c)
         s.sum[c] += s.segment[c];
       first = false; // the sum of the first segment is the sum so far
@@ -367,11 +394,78 @@ Status QueryBlocks::run(const Task& task, const Scratch& s, unsigned thread) con
   });
   time = clock_.add(thread, Stage::values, time);
 
-  for (std::size_t i = 0; i < task.count; ++i)
-    if (const Status status = store(task, i, s); status != Status::ok)
-      return status;
+  const Status status = store(task, s);
   clock_.add(thread, Stage::output, time);
-  return Status::ok;
+  return status;
+}
+
+QueryBlocks::Parts QueryBlocks::place_parts(Layout& layout) const {
+  const std::size_t segments = divide_up(shapes_.blocks(), segment_blocks);
+  Parts parts;
+  parts.lane_max = layout.take<float>(segments * rows_ * maximum_lanes);
+  parts.row_sum = layout.take<std::uint64_t>(segments * rows_);
+  parts.sum_stride = round_up(rows_, plan_.products.row_tile) * sum_stride_;
+  parts.sum = layout.take<float>(segments * parts.sum_stride);
+  return parts;
+}
+
+Status QueryBlocks::run_by_segments(const Task& task, const Scratch& s, const Parts& parts, Executor& executor) const {
+  std::uint64_t time = ticks();
+  VisibleKeys visible[most_rows];
+  if (const Status status = begin(task, visible, s); status != Status::ok)
+    return status;
+  struct Segment {
+    std::size_t index;
+    Range blocks; ///< within the segment
+    Range all() const { return {index * segment_blocks + blocks.begin, index * segment_blocks + blocks.end}; }
+  };
+  Segment segments[most_segments];
+  std::size_t count = 0;
+  needed_by(visible, task.count).each([&](Range blocks) {
+    each_segment(blocks, [&](std::size_t index, Range within) { segments[count++] = {index, within}; });
+  });
+  clock_.add(0, Stage::prepare, time);
+
+  executor.run(count, [&](std::size_t part, unsigned thread) {
+    const FloatEnvironment environment;
+    const std::uint64_t begun = ticks();
+    scores(task, visible, s, segments[part].all(), parts.lane_max + part * rows_ * maximum_lanes);
+    clock_.add(thread, Stage::scores, begun);
+  });
+  std::fill_n(s.lane_max, task.count * maximum_lanes, hidden);
+  for (std::size_t part = 0; part < count; ++part)
+    for (std::size_t lane = 0; lane < task.count * maximum_lanes; ++lane)
+      s.lane_max[lane] = std::max(s.lane_max[lane], parts.lane_max[part * rows_ * maximum_lanes + lane]);
+  for (std::size_t i = 0; i < task.count; ++i)
+    settle_max(task, i, s.lane_max, s);
+  executor.run(count, [&](std::size_t part, unsigned thread) {
+    const FloatEnvironment environment;
+    std::uint64_t begun = ticks();
+    const Segment& segment = segments[part];
+    clear_factors(task, s, segment.all());
+    for (std::size_t i = 0; i < task.count; ++i)
+      parts.row_sum[part * rows_ + i] = softmax(task, i, visible[i], s, segment.all());
+    begun = clock_.add(thread, Stage::softmax, begun);
+    float* sum = parts.sum + part * parts.sum_stride;
+    std::fill_n(sum, task.count * sum_stride_, 0.0f);
+    values(task, s, segment.index, segment.blocks, sum);
+    clock_.add(thread, Stage::values, begun);
+  });
+
+  time = ticks();
+  std::fill_n(s.sum, task.count * sum_stride_, 0.0f);
+  for (std::size_t part = 0; part < count; ++part)
+    for (std::size_t c = 0; c < task.count * sum_stride_; ++c)
+      s.sum[c] = part == 0 ? parts.sum[c] : s.sum[c] + parts.sum[part * parts.sum_stride + c];
+  for (std::size_t i = 0; i < task.count; ++i) {
+    std::uint64_t row_sum = 0;
+    for (std::size_t part = 0; part < count; ++part)
+      row_sum += parts.row_sum[part * rows_ + i];
+    settle_sum(task, i, visible[i], row_sum, s);
+  }
+  const Status status = store(task, s);
+  clock_.add(0, Stage::output, time);
+  return status;
 }
 
 } // namespace intattn

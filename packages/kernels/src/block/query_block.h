@@ -51,11 +51,32 @@ public:
 
   Status run(const Task& task, const Scratch& scratch, unsigned thread) const;
 
+  /// What segments leave to the whole, in the order of the needed ones.
+  struct Parts {
+    float* lane_max;        ///< [segments][rows][maximum_lanes]
+    std::uint64_t* row_sum; ///< [segments][rows]
+    float* sum;             ///< [segments][sum_stride]
+    std::size_t sum_stride;
+  };
+  Parts place_parts(Layout& layout) const;
+  /// The same for few rows over many keys: threads share out segments. Without intermediates.
+  Status run_by_segments(const Task& task, const Scratch& scratch, const Parts& parts, Executor& executor) const;
+
 private:
+  Status begin(const Task& task, VisibleKeys* visible, const Scratch& s) const;
   bool quantize(const Task& task, const Scratch& s) const;
   Status check_bad(const Task& task) const;
-  void scores(const Task& task, const VisibleKeys* visible, const Scratch& s) const;
-  void softmax(const Task& task, std::size_t row, const VisibleKeys& visible, const Scratch& s) const;
+  /// Of needed blocks within a range.
+  void scores(const Task& task, const VisibleKeys* visible, const Scratch& s, Range within, float* lane_max) const;
+  void settle_max(const Task& task, std::size_t row, const float* lane_max, const Scratch& s) const;
+  void clear_factors(const Task& task, const Scratch& s, Range blocks) const;
+  /// Planes of needed blocks within a range. @return their part of the row sum
+  std::uint64_t softmax(const Task& task, std::size_t row, const VisibleKeys& visible, const Scratch& s,
+                        Range within) const;
+  void settle_sum(const Task& task, std::size_t row, const VisibleKeys& visible, std::uint64_t row_sum,
+                  const Scratch& s) const;
+  void values(const Task& task, const Scratch& s, std::size_t segment, Range blocks, float* sum) const;
+  Status store(const Task& task, const Scratch& s) const;
   Status store(const Task& task, std::size_t row, const Scratch& s) const;
   void record(const QueryRow& row, std::size_t index, const VisibleKeys& visible, std::uint64_t row_sum,
               const Scratch& s) const;
