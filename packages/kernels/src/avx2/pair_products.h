@@ -127,6 +127,8 @@ struct PairProducts {
         constexpr int R = decltype(r)::value, G = R == 1 ? 4 : R == 2 ? 2 : 1;
         for (std::size_t group = 0; group < block_keys / columns; group += G) {
           const std::size_t column = block * block_keys + group * columns;
+          if (column >= task.key_end)
+            break;
           score_tile<R, G>(query + row * stride, stride, task.keys + (block * 4 + group) * group_bytes, group_bytes,
                            steps, start + row, task.key_scale + column, task.unit + row,
                            task.x + row * task.stride + column, task.stride,

@@ -37,7 +37,8 @@ struct ScoreTask {
   const unsigned char* keys; ///< packed blocks from the first key on
   const float* key_scale;    ///< one per key
   std::size_t block_begin, block_end;
-  float* x; ///< [rows][stride], column 0 is the first key
+  std::size_t key_end; ///< nothing is read of what lies in x from this key on
+  float* x;            ///< [rows][stride], column 0 is the first key
   std::size_t stride;
   float* lane_max; ///< [rows][maximum_lanes], raised where not null
 };

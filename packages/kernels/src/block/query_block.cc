@@ -172,8 +172,12 @@ void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scr
     const Range near = visible[i].near;
     plain = {std::max(plain.begin, divide_up(near.begin, block_keys)), std::min(plain.end, near.end / block_keys)};
   }
-  ScoreTask score = {s.query, task.count, shapes_.head_dim, s.unit,    nullptr, nullptr,
-                     0,       0,          nullptr,          x_stride_, nullptr};
+  std::size_t key_end = 0;
+  for (std::size_t i = 0; i < task.count; ++i)
+    key_end = std::max({key_end, visible[i].kept.end, visible[i].near.end});
+  ScoreTask score = {};
+  score.query = s.query, score.rows = task.count, score.dim = shapes_.head_dim;
+  score.unit = s.unit, score.stride = x_stride_;
   std::fill_n(lane_max, task.count * maximum_lanes, hidden);
   const auto run = [&](std::size_t begin, std::size_t end, float* most) {
     if (begin >= end)
@@ -183,6 +187,7 @@ void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scr
       const KeyValues::Segment segment = key_values_.segment(task.slot, task.unit, index);
       score.keys = segment.keys, score.key_scale = segment.key_scale;
       score.block_begin = blocks.begin, score.block_end = blocks.end;
+      score.key_end = key_end - std::min(key_end, index * segment_keys);
       score.x = s.x + index * segment_keys;
       plan_.products.scores(score);
     });

@@ -92,10 +92,9 @@ void to_levels(std::int8_t* row, std::size_t dim) {
 IntegerScale integer_scale(float scale) {
   if (!(scale > 0))
     return {0, no_exponent};
-  int exponent;
-  const double mantissa = std::frexp(double(scale), &exponent);
-  const int g = int(mantissa * 32768 + 0.5);
-  return {std::int16_t(g < 32767 ? g : 32767), std::int16_t(exponent)};
+  // Scales are normal numbers: 24 bits of mantissa, of which 15 stay.
+  const std::uint32_t bits = bits_of_float(scale), g = ((bits & 0x7fffff) + 0x800100) >> 9;
+  return {std::int16_t(g < 32767 ? g : 32767), std::int16_t(int(bits >> 23) - 126)};
 }
 
 float scale_of(IntegerScale scale) {

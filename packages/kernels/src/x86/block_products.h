@@ -37,14 +37,26 @@ template <class V> struct WordProducts {
 
   static void pack_key(const std::int8_t* rows, std::size_t stride, std::size_t dim, unsigned char* packed) {
     constexpr std::size_t columns = V::tile_vectors * V::lanes;
-    for (std::size_t tile = 0; tile < block_keys; tile += columns, rows += columns * stride)
-      for (std::size_t c = 0; c < dim; c += depth) {
-        alignas(64) std::int8_t pairs[2 * columns];
-        for (std::size_t key = 0; key < columns; ++key)
-          __builtin_memcpy(pairs + 2 * key, rows + key * stride + c, 2);
-        for (std::size_t i = 0; i < 2 * columns; i += 16, packed += 32)
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(packed), _mm256_cvtepi8_epi16(load_bytes(pairs + i)));
+    const std::size_t pairs = divide_up(dim, depth);
+    for (std::size_t key = 0; key < block_keys; key += 8, rows += 8 * stride) {
+      unsigned char* out = packed + (key / columns * pairs * columns + key % columns) * 4;
+      for (std::size_t pair = 0; pair < pairs; pair += 8) {
+        __m128i x[8], y[8];
+        for (std::size_t i = 0; i < 8; ++i)
+          x[i] = load_bytes(rows + i * stride + 2 * pair);
+        const auto zip_words = [](const __m128i(&from)[8], __m128i(&to)[8]) INTATTN_INLINE {
+          for (int i = 0; i < 4; ++i) {
+            to[2 * i] = _mm_unpacklo_epi16(from[i], from[i + 4]);
+            to[2 * i + 1] = _mm_unpackhi_epi16(from[i], from[i + 4]);
+          }
+        };
+        zip_words(x, y);
+        zip_words(y, x);
+        zip_words(x, y);
+        for (std::size_t i = 0; i < 8 && pair + i < pairs; ++i, out += 4 * columns)
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_cvtepi8_epi16(y[i]));
       }
+    }
   }
 
   /// Up to 16 columns of a panel, two keys that stand together in a plane.
@@ -105,18 +117,31 @@ template <class V, class Dot> struct ByteProducts {
 
   static void pack_key(const std::int8_t* rows, std::size_t stride, std::size_t dim, unsigned char* packed) {
     constexpr std::size_t columns = V::tile_vectors * V::lanes;
-    auto* sums = packed + block_keys * round_up(dim, depth);
-    for (std::size_t key = 0; key < block_keys; ++key) {
-      std::int32_t sum = 0;
-      for (std::size_t c = 0; c < dim; ++c)
-        sum += rows[key * stride + c];
-      sum *= -128;
-      __builtin_memcpy(sums + 4 * key, &sum, 4);
+    const std::size_t quads = divide_up(dim, depth), padded = round_up(dim, 16);
+    auto* sums = packed + block_keys * quads * depth;
+    const __m128i offset = _mm_set1_epi8(char(0x80));
+    for (std::size_t key = 0; key < block_keys; key += 4, rows += 4 * stride) {
+      unsigned char* out = packed + (key / columns * quads * columns + key % columns) * depth;
+      __m128i sum[4] = {};
+      for (std::size_t c = 0; c < padded; c += 16) {
+        __m128i x[4];
+        for (std::size_t i = 0; i < 4; ++i) {
+          x[i] = load_bytes(rows + i * stride + c);
+          sum[i] = _mm_add_epi64(sum[i], _mm_sad_epu8(_mm_xor_si128(x[i], offset), _mm_setzero_si128()));
+        }
+        const __m128i low01 = _mm_unpacklo_epi32(x[0], x[1]), high01 = _mm_unpackhi_epi32(x[0], x[1]);
+        const __m128i low23 = _mm_unpacklo_epi32(x[2], x[3]), high23 = _mm_unpackhi_epi32(x[2], x[3]);
+        const __m128i transposed[4] = {_mm_unpacklo_epi64(low01, low23), _mm_unpackhi_epi64(low01, low23),
+                                       _mm_unpacklo_epi64(high01, high23), _mm_unpackhi_epi64(high01, high23)};
+        for (std::size_t i = 0; i < 4 && c + 4 * i < dim; ++i, out += columns * depth)
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(out), transposed[i]);
+      }
+      for (std::size_t i = 0; i < 4; ++i) {
+        const auto bytes = std::int32_t(_mm_cvtsi128_si32(sum[i]) + _mm_cvtsi128_si32(_mm_srli_si128(sum[i], 8)));
+        const std::int32_t start = -128 * (bytes - 128 * std::int32_t(padded));
+        __builtin_memcpy(sums + 4 * (key + i), &start, 4);
+      }
     }
-    for (std::size_t tile = 0; tile < block_keys; tile += columns, rows += columns * stride)
-      for (std::size_t c = 0; c < dim; c += depth)
-        for (std::size_t key = 0; key < columns; ++key, packed += 4)
-          __builtin_memcpy(packed, rows + key * stride + c, 4);
   }
 
   static void pack_columns(const std::int8_t* rows, std::size_t stride, std::size_t place, std::size_t columns,
@@ -251,6 +276,8 @@ template <class V, class P> struct Products {
     const auto* query = static_cast<const unsigned char*>(task.query);
     for (std::size_t block = task.block_begin; block < task.block_end; ++block)
       for (std::size_t tile = 0; tile < block_keys / tile_columns; ++tile) {
+        if (block * block_keys + tile * tile_columns >= task.key_end)
+          break;
         const unsigned char* keys = task.keys + block * block_bytes + tile * tile_bytes;
         const unsigned char* sums = task.keys + (block + 1) * block_bytes - P::key_extra + tile * tile_columns * 4;
         const std::size_t column = block * block_keys + tile * tile_columns;
