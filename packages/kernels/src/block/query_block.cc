@@ -209,21 +209,24 @@ void QueryBlocks::scores(const Task& task, const VisibleKeys* visible, const Scr
   });
 }
 
+float QueryBlocks::sink_of(const Task& task, std::size_t i) const {
+  return plan_.options.sinks[QueryRow(shapes_, task.unit, task.first + i).head] * logit;
+}
+
 void QueryBlocks::settle_max(const Task& task, std::size_t i, const float* lane_max, const Scratch& s) const {
-  const QueryRow row(shapes_, task.unit, task.first + i);
   s.max[i] = plan_.block.maximum(lane_max + i * maximum_lanes, maximum_lanes);
   if (plan_.options.sinks && s.max[i] > hidden)
-    s.max[i] = std::max(s.max[i], plan_.options.sinks[row.head] * logit);
+    s.max[i] = std::max(s.max[i], sink_of(task, i));
 }
 
 std::uint64_t QueryBlocks::softmax(const Task& task, std::size_t i, const VisibleKeys& visible, const Scratch& s,
                                    Range within) const {
   if (s.max[i] == hidden)
     return 0;
-  const QueryRow row(shapes_, task.unit, task.first + i);
   float* x = s.x + i * x_stride_;
   float* factor = s.factor + i * shapes_.blocks();
-  const Range whole = masks_.hides() ? Range{} : whole_blocks(visible.near, shapes_.keys_of(row.batch));
+  const std::size_t keys = shapes_.keys_of(task.unit / shapes_.kv_heads);
+  const Range whole = masks_.hides() ? Range{} : whole_blocks(visible.near, keys);
   SoftmaxTask softmax = {};
   softmax.max = s.max[i];
   softmax.plane_bits = plan_.options.plane_bits;
@@ -247,16 +250,13 @@ std::uint64_t QueryBlocks::softmax(const Task& task, std::size_t i, const Visibl
 
 void QueryBlocks::settle_sum(const Task& task, std::size_t i, const VisibleKeys& visible, std::uint64_t row_sum,
                              const Scratch& s) const {
-  const QueryRow row(shapes_, task.unit, task.first + i);
-  if (s.max[i] == hidden) {
-    s.row_sum[i] = 0;
-    return record(row, i, {}, 0, s);
-  }
-  if (plan_.options.sinks)
-    if (const float sink = plan_.options.sinks[row.head] * logit; sink > hidden)
+  const bool sees = s.max[i] > hidden;
+  if (plan_.options.sinks && sees)
+    if (const float sink = sink_of(task, i); sink > hidden)
       row_sum += weight_of_sink(s.max[i] - sink);
   s.row_sum[i] = double(row_sum);
-  record(row, i, visible, row_sum, s);
+  if (arguments_.log_sum_exp || arguments_.intermediates)
+    record(QueryRow(shapes_, task.unit, task.first + i), i, sees ? visible : VisibleKeys{}, row_sum, s);
 }
 
 void QueryBlocks::values(const Task& task, const Scratch& s, std::size_t segment, Range blocks, float* sum) const {

@@ -68,6 +68,7 @@ private:
   Status check_bad(const Task& task) const;
   /// Of needed blocks within a range.
   void scores(const Task& task, const VisibleKeys* visible, const Scratch& s, Range within, float* lane_max) const;
+  float sink_of(const Task& task, std::size_t row) const;
   void settle_max(const Task& task, std::size_t row, const float* lane_max, const Scratch& s) const;
   void clear_factors(const Task& task, const Scratch& s, Range blocks) const;
   /// Planes of needed blocks within a range. @return their part of the row sum
