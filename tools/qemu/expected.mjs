@@ -28,7 +28,7 @@ export const contenders = ['neon-i8mm', 'neon-dotprod'].flatMap((isa) =>
 export const targets = { paper: 12e6, 'precise-1': 13.5e6, precise: 16.7e6 }
 
 /** Presets that do not reach their target yet, with what they stay under instead. */
-export const missed = { paper: 12.3e6, precise: 20.9e6 }
+export const missed = { paper: 12.3e6, precise: 20.95e6 }
 
 export async function countRecorded(built, contender) {
   const [row] = await countContender({ ...built, cpu: defaultCpu, contender, problem })
