@@ -505,5 +505,65 @@ TEST(KvCache, MayBeUsedByManyThreadsAtOnce) {
     worker.join();
 }
 
+/// A fork is read and let go by one thread while another changes its origin, over the same pages.
+TEST(KvCache, ForksMayBeUsedWhileTheirOriginChanges) {
+  BlockAttentionOptions o;
+  o.heads = o.kv_heads = 2, o.head_dim = 16, o.value_dim = 16;
+  const std::vector<float> query = Random(2).normals(32), row(32, 0.5f);
+  Caller caller;
+  for (int i = 0; i < 20; ++i) {
+    const auto cache = filled(100);
+    const Output expected = attend(o, {cache.get()}, query, 1, caller);
+    std::unique_ptr<KvCache> fork;
+    ASSERT_EQ(cache->fork(&fork).status, Status::ok);
+    std::thread worker([&] {
+      Caller own;
+      expect_same(expected, attend(o, {fork.get()}, query, 1, own), "fork");
+      fork.reset();
+    });
+    for (int k = 0; k < 50; ++k) {
+      EXPECT_EQ(cache->append(1, tokens(row, 0, 2, 16), tokens(row, 0, 2, 16), caller).status, Status::ok);
+      EXPECT_EQ(cache->truncate(100).status, Status::ok);
+      std::unique_ptr<KvCache> other; // its page is shared again
+      if (k % 8 == 0)
+        EXPECT_EQ(cache->fork(&other).status, Status::ok);
+    }
+    worker.join();
+    expect_same(expected, attend(o, {cache.get()}, query, 1, caller), "origin");
+  }
+}
+
+/// Rows of int8 are kept as they are: a cache that is given those of another is that cache.
+TEST(KvCache, TakesRowsOfAnotherAsTheyAre) {
+  Caller caller;
+  for (const unsigned key_bits : {8u, 7u})
+    for (const InstructionSet isa : vector_instruction_sets()) {
+      KvCacheOptions o = small_options();
+      o.key_bits = key_bits, o.isa = isa;
+      const auto cache = filled(150, o);
+      std::vector<std::int8_t> key(2 * 150 * 16), value(key.size());
+      std::vector<float> key_scale(2 * 150), value_scale(key_scale.size());
+      ASSERT_EQ(cache->read(0, 150, {key.data(), value.data(), key_scale.data(), value_scale.data()}).status,
+                Status::ok);
+      const auto view = [](const std::vector<std::int8_t>& rows, const std::vector<float>& scales) {
+        TensorView v;
+        v.type = ElementType::int8;
+        v.data = rows.data();
+        v.row_stride = 16, v.head_stride = 150 * 16;
+        v.scale = scales.data();
+        v.scale_row_stride = 1, v.scale_head_stride = 150;
+        return v;
+      };
+      std::unique_ptr<KvCache> given;
+      ASSERT_EQ(KvCache::create(o, &given).status, Status::ok);
+      const StatusMessage status = given->append(150, view(key, key_scale), view(value, value_scale), caller);
+      ASSERT_EQ(status.status, Status::ok) << status.message;
+      std::vector<unsigned char> a(cache->saved_bytes()), b(given->saved_bytes());
+      ASSERT_EQ(cache->save(a.data()).status, Status::ok);
+      ASSERT_EQ(given->save(b.data()).status, Status::ok);
+      EXPECT_EQ(a, b);
+    }
+}
+
 } // namespace
 } // namespace intattn::test

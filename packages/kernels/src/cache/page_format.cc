@@ -70,16 +70,14 @@ PageFormat::PageFormat(const BlockKernels& kernels, std::size_t heads, std::size
 
 Page::~Page() { std::free(memory_); }
 
-std::shared_ptr<Page> Page::make(const PageFormat& format, std::size_t blocks) {
+PageReference Page::make(const PageFormat& format, std::size_t blocks) {
   auto* memory = static_cast<unsigned char*>(std::aligned_alloc(64, format.bytes(blocks)));
   if (!memory)
-    return nullptr;
-  std::shared_ptr<Page> page;
-  try {
-    page = std::make_shared<Page>(blocks, memory);
-  } catch (const std::bad_alloc&) {
+    return {};
+  PageReference page(new (std::nothrow) Page(blocks, memory));
+  if (!page) {
     std::free(memory);
-    return nullptr;
+    return {};
   }
   std::memset(memory, 0, format.bytes(blocks));
   for (std::size_t head = 0; head < format.kv_heads; ++head)
@@ -88,8 +86,8 @@ std::shared_ptr<Page> Page::make(const PageFormat& format, std::size_t blocks) {
   return page;
 }
 
-std::shared_ptr<Page> Page::copy(const PageFormat& format, std::size_t blocks) const {
-  std::shared_ptr<Page> page = make(format, blocks);
+PageReference Page::copy(const PageFormat& format, std::size_t blocks) const {
+  PageReference page = make(format, blocks);
   for (std::size_t head = 0; page && head < format.kv_heads; ++head) {
     const Head from = this->head(format, head), to = page->head(format, head);
     std::memcpy(to.keys, from.keys, blocks_ * format.key.bytes());

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <utility>
 #include <vector>
 
 #include "block/key_values.h"
@@ -63,6 +64,8 @@ private:
 /// The table whose packed blocks caches keep: its numbers are bytes where the instruction set has such a table.
 const BlockProducts& page_products(const BlockKernels& kernels, std::size_t head_dim);
 
+class PageReference;
+
 /// Memory of the first blocks of a segment.
 class Page {
 public:
@@ -73,22 +76,57 @@ public:
     ValueScales* scales;
   };
 
-  /// Without any key. @return null where there is no memory
-  static std::shared_ptr<Page> make(const PageFormat& format, std::size_t blocks);
-  /// A page of at least as many blocks that holds the same. @return null where there is no memory
-  std::shared_ptr<Page> copy(const PageFormat& format, std::size_t blocks) const;
+  /// Without any key. @return none where there is no memory
+  static PageReference make(const PageFormat& format, std::size_t blocks);
+  /// A page of at least as many blocks that holds the same. @return none where there is no memory
+  PageReference copy(const PageFormat& format, std::size_t blocks) const;
 
   std::size_t blocks() const { return blocks_; }
   Head head(const PageFormat& format, std::size_t head) const;
 
-  explicit Page(std::size_t blocks, unsigned char* memory) : blocks_(blocks), memory_(memory) {}
-  ~Page();
   Page(const Page&) = delete;
   Page& operator=(const Page&) = delete;
 
 private:
+  friend class PageReference;
+  Page(std::size_t blocks, unsigned char* memory) : blocks_(blocks), memory_(memory) {}
+  ~Page();
+
   const std::size_t blocks_;
   unsigned char* const memory_;
+  std::atomic<std::size_t> references_{1};
+};
+
+/// A page that caches share, or none. `std::shared_ptr` cannot say that it is the last one in a way that puts what
+/// other threads read before they let go ahead of what is written then.
+class PageReference {
+public:
+  PageReference() = default;
+  PageReference(const PageReference& other) : page_(other.page_) {
+    if (page_)
+      page_->references_.fetch_add(1, std::memory_order_relaxed);
+  }
+  PageReference(PageReference&& other) noexcept : page_(std::exchange(other.page_, nullptr)) {}
+  PageReference& operator=(PageReference other) noexcept {
+    std::swap(page_, other.page_);
+    return *this;
+  }
+  ~PageReference() {
+    if (page_ && page_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete page_;
+  }
+
+  explicit operator bool() const { return page_ != nullptr; }
+  Page* operator->() const { return page_; }
+  const Page* get() const { return page_; }
+  /// Whether the page may be written: nothing else refers to it, nor reads it any more.
+  bool only() const { return page_->references_.load(std::memory_order_acquire) == 1; }
+
+private:
+  friend class Page;
+  explicit PageReference(Page* page) : page_(page) {}
+
+  Page* page_ = nullptr;
 };
 
 } // namespace intattn

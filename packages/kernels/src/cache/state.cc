@@ -101,16 +101,15 @@ bool KvCache::State::own(std::size_t first, std::size_t end) {
   if (pages_.size() < last)
     pages_.resize(last);
   for (std::size_t segment = first / segment_keys; segment < last; ++segment) {
-    std::shared_ptr<Page>& page = pages_[segment];
+    PageReference& page = pages_[segment];
     const std::size_t keys = std::min(end - segment * segment_keys, segment_keys);
     std::size_t blocks = divide_up(keys, block_keys);
-    if (page && page->blocks() >= blocks && page.use_count() == 1)
+    if (page && page->blocks() >= blocks && page.only())
       continue;
     // Twice as many, so that the last page is copied but a few times.
     if (page && page->blocks() < blocks)
       blocks = std::min(std::max(blocks, 2 * page->blocks()), segment_blocks);
-    std::shared_ptr<Page> owned =
-        page ? page->copy(*format_, std::max(blocks, page->blocks())) : Page::make(*format_, blocks);
+    PageReference owned = page ? page->copy(*format_, std::max(blocks, page->blocks())) : Page::make(*format_, blocks);
     if (!owned)
       return false;
     page = std::move(owned);
@@ -203,7 +202,7 @@ void KvCache::State::release(std::uint64_t window, std::uint64_t keep_first) {
   const std::size_t hidden = length_ - std::size_t(window); // keys before this one are seen no more
   for (std::size_t segment = 0; (segment + 1) * segment_keys <= hidden; ++segment)
     if (segment * segment_keys >= keep_first && pages_[segment]) {
-      pages_[segment].reset();
+      pages_[segment] = {};
       window_ = std::max(window_, window);
     }
 }

@@ -75,7 +75,7 @@ private:
   const BlockKernels& block_;
   OfSide key_, value_;
   std::shared_ptr<const PageFormat> format_;
-  std::vector<std::shared_ptr<Page>> pages_;
+  std::vector<PageReference> pages_;
   std::size_t length_ = 0;
   std::uint64_t window_ = 0; ///< the widest whose hidden keys were freed; 0: none
   mutable std::atomic<int> users_{0};
