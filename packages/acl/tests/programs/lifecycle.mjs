@@ -19,7 +19,7 @@ export const scenarios = {
 
 /** Calls of each addon that read objects, during which JavaScript can run. */
 const calls = {
-  native: ['constructor', 'run', 'runSync', 'indexSoftmax', 'quantize'],
+  native: ['constructor', 'run', 'runSync', 'indexSoftmax', 'quantize', 'KvCache', 'append'],
   acl: ['constructor', 'run', 'runSync'],
 }
 
@@ -72,6 +72,7 @@ const roles = {
     attention.runSync({ ...few, intermediates: true })
     api.indexSoftmax({ scores: new Int32Array(2), rows: 1, cols: 2, logitScale: 1 })
     api.quantize({ values: few.query, scope: 'row' })
+    new api.KvCache({ kvHeads: heads, headDim, threads: 1 }).append({ key: few.key, value: few.value })
     throw new Error(`${engine}: ${call} reads no object`)
   },
 
@@ -84,6 +85,13 @@ const roles = {
         const all = Array.from({ length: 32 }, () => new api.Attention({ engine, heads, headDim, threads: 1 }))
         all[0]?.runSync({ ...few, intermediates: true })
         await Promise.all(all.map((attention) => attention.run(few)))
+        if (engine !== 'native') continue
+        const attention = new api.Attention({ heads, headDim, threads: 2 })
+        const cache = new api.KvCache({ kvHeads: heads, headDim, threads: 2 })
+        for (let i = 0; i < 8; i++) cache.append({ key: many.key, value: many.value })
+        const run = attention.run({ query: few.query, cache })
+        cache.fork().append({ key: few.key, value: few.value })
+        await run
       }
   },
 
@@ -137,6 +145,17 @@ function holdIn(addon, call) {
     /** @param {unknown[]} values */
     runSync(...values) {
       return super.runSync(...held('runSync', values))
+    }
+  }
+  const { KvCache } = addon
+  addon.KvCache = class extends KvCache {
+    /** @param {unknown[]} values */
+    constructor(...values) {
+      super(...held('KvCache', values))
+    }
+    /** @param {unknown[]} values */
+    append(...values) {
+      return super.append(...held('append', values))
     }
   }
   for (const name of ['indexSoftmax', 'quantize']) {
