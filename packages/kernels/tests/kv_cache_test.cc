@@ -525,8 +525,9 @@ TEST(KvCache, ForksMayBeUsedWhileTheirOriginChanges) {
       EXPECT_EQ(cache->append(1, tokens(row, 0, 2, 16), tokens(row, 0, 2, 16), caller).status, Status::ok);
       EXPECT_EQ(cache->truncate(100).status, Status::ok);
       std::unique_ptr<KvCache> other; // its page is shared again
-      if (k % 8 == 0)
+      if (k % 8 == 0) {
         EXPECT_EQ(cache->fork(&other).status, Status::ok);
+      }
     }
     worker.join();
     expect_same(expected, attend(o, {cache.get()}, query, 1, caller), "origin");
