@@ -1,5 +1,5 @@
 import type { CacheState } from '../cache/cache-state.js'
-import { boolean, fail, failWith, integer, read, record, type Snapshot } from '../checks/checks.js'
+import { boolean, fail, failWith, integer, record, type Snapshot } from '../checks/checks.js'
 import { plainCopy } from '../checks/dense.js'
 import { denseStrides, isNested, overlap } from '../checks/layouts.js'
 import { checkMasks, type Masks, maskNames } from '../checks/masks.js'
@@ -36,8 +36,7 @@ export interface Problem extends Masks {
   readonly logSumExp: Float32Array | undefined
 }
 
-const cachedNames = ['query', 'cache', 'queryStart', 'mask', 'bias', 'output', 'intermediates', 'logSumExp']
-const inputNames = ['query', 'key', 'value', ...maskNames, 'output', 'intermediates', 'logSumExp']
+const inputNames = ['query', 'key', 'value', 'cache', ...maskNames, 'output', 'intermediates', 'logSumExp']
 const floatTypes: readonly TensorType[] = ['float32', 'float16', 'bfloat16']
 const anyType: readonly TensorType[] = [...floatTypes, 'int8']
 
@@ -49,8 +48,8 @@ export function maxKeyLength(options: ResolvedOptions): number {
 
 /** @param asked the options as the caller gave them, which tell a wish from a default */
 export function checkProblem(options: ResolvedOptions, asked: Snapshot, given: unknown): Problem {
-  if (isOverCaches(given)) return checkCachedProblem(options, asked, given)
   const inputs = record(given, 'inputs', inputNames)
+  if (inputs.cache !== undefined) return checkCachedProblem(options, asked, inputs)
   const { heads, kvHeads, headDim, valueDim, pipeline } = options
   const types = options.version === undefined ? floatTypes : anyType
 
@@ -96,14 +95,10 @@ export function checkProblem(options: ResolvedOptions, asked: Snapshot, given: u
   }
 }
 
-const isOverCaches = (given: unknown): given is object =>
-  typeof given === 'object' &&
-  given !== null &&
-  !ArrayBuffer.isView(given) &&
-  read(given, 'cache', 'cache') !== undefined
-
-function checkCachedProblem(options: ResolvedOptions, asked: Snapshot, given: object): Problem {
-  const inputs = record(given, 'inputs', cachedNames)
+function checkCachedProblem(options: ResolvedOptions, asked: Snapshot, inputs: Snapshot): Problem {
+  for (const name of ['key', 'value', 'keyLengths']) {
+    if (inputs[name] !== undefined) fail('UNKNOWN_OPTION', name, 'none beside a cache, which has its own', inputs[name])
+  }
   const { heads, kvHeads, headDim, valueDim, pipeline, preset } = options
   if (!isBlock(options)) {
     const where = preset ? `preset '${preset}'` : `pipeline '${pipeline}'`
