@@ -23,8 +23,11 @@ Tensor tensor_of(Napi::Object object, const std::string& name, const Shape& shap
   const std::size_t code = integer_of(object.Get(name + "Type"), name.c_str(), 0, std::size_t(ElementType::bfloat16));
   Tensor tensor = {elements, type_of(env, elements, code, name.c_str()),
                    Layout{{shape.batch, shape.heads, shape.length}, {}, shape.dim}};
-  const auto* strides =
-      static_cast<const double*>(data_of(object.Get(name + "Strides"), name.c_str(), napi_float64_array, 3));
+  const auto* given =
+      static_cast<const double*>(optional_data_of(object.Get(name + "Strides"), name.c_str(), napi_float64_array, 3));
+  const double dense[3] = {double(shape.heads) * double(shape.length) * double(shape.dim),
+                           double(shape.length) * double(shape.dim), double(shape.dim)};
+  const double* strides = given ? given : dense;
   // Inexact only where it is far beyond any array.
   double span = double(shape.dim);
   for (int i = 0; i < 3; ++i) {

@@ -29,7 +29,7 @@ struct Tensor {
   UsedBytes used() const { return {elements.data, intattn::bytes_of(type), layout}; }
 };
 
-/// Reads `name`, `nameType` and `nameStrides`; throws where they lead out of the data.
+/// Reads `name`, `nameType` and `nameStrides`, dense where that is undefined; throws where they lead out of the data.
 Tensor tensor_of(Napi::Object object, const std::string& name, const Shape& shape);
 
 template <class View> void place(View& view, const Tensor& tensor) {

@@ -165,23 +165,24 @@ export interface NativeBlockCall extends NativeMasks {
   /** {@link elementTypeCode}, as those below. */
   queryType: number
   /** [batch, head, row] in elements, as those below. */
-  queryStrides: Float64Array
+  /** Undefined: dense, as those below. */
+  queryStrides: Float64Array | undefined
   /** One per row, as the two below; of int8 only. */
   queryScale: Float32Array | undefined
   key: NumericArray
   keyType: number
-  keyStrides: Float64Array
+  keyStrides: Float64Array | undefined
   keyScale: Float32Array | undefined
   value: NumericArray
   valueType: number
-  valueStrides: Float64Array
+  valueStrides: Float64Array | undefined
   valueScale: Float32Array | undefined
   keyLengths: Uint32Array | undefined
   smoothKey: boolean
   centerValue: boolean
   output: NumericArray
   outputType: number
-  outputStrides: Float64Array
+  outputStrides: Float64Array | undefined
   logSumExp: Float32Array | undefined
   intermediates: NativeBlockIntermediates | undefined
   /** Receives total, prepare, scores, softmax, values, output in milliseconds. */

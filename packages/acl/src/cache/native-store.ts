@@ -3,7 +3,7 @@ import { type Addon, elementTypeCode, type NativeCache, type Outcome, status } f
 import { failWith } from '../checks/checks.js'
 import { firstLine } from '../checks/describe.js'
 import type { CheckedTensor } from '../checks/tensors.js'
-import { float32List } from '../sessions/native-masks.js'
+import { float32List, nativeStrides } from '../sessions/native-masks.js'
 import type { CachedRows, InstructionSet } from '../types.js'
 import type { ResolvedCacheOptions } from './options.js'
 import type { CacheStore } from './store.js'
@@ -51,11 +51,11 @@ export class NativeStore implements CacheStore {
         count: key.dims[2],
         key: key.data,
         keyType: elementTypeCode(key.type),
-        keyStrides: Float64Array.from(key.strides),
+        keyStrides: nativeStrides(key),
         keyScale: key.scale,
         value: value.data,
         valueType: elementTypeCode(value.type),
-        valueStrides: Float64Array.from(value.strides),
+        valueStrides: nativeStrides(value),
         valueScale: value.scale,
       }),
     )

@@ -23,7 +23,7 @@ import { blockAttention } from '../reference/version-2/attention.js'
 import { explainUnusable } from '../reference/version-2/explain.js'
 import type { BlockIntermediates, InstructionSet, StageTimes } from '../types.js'
 import { absent, allocateBlockIntermediates } from './intermediates.js'
-import { float32List, nativeMasks } from './native-masks.js'
+import { float32List, nativeMasks, nativeStrides } from './native-masks.js'
 import { stages } from './native-session.js'
 import { overlapping, type Problem, withCopies } from './problem.js'
 import type { Session } from './session.js'
@@ -102,44 +102,62 @@ function nativeCall(problem: Problem): NativeBlockCall | NativeCachedCall {
 }
 
 function cachedCall(problem: Problem, caches: readonly CacheState[]): NativeCachedCall {
-  const { batch, queryLength, query, output, logSumExp, intermediates } = problem
+  const { query, output, intermediates } = problem
+  const masks = nativeMasks(problem)
   return {
-    ...{ batch, queryLength, logSumExp },
+    batch: problem.batch,
+    queryLength: problem.queryLength,
     caches: caches.map(({ store }) => (store as NativeStore).cache),
-    ...nativeMasks(problem),
     query: query.data,
     queryType: elementTypeCode(query.type),
-    queryStrides: Float64Array.from(query.strides),
+    queryStrides: nativeStrides(query),
     queryScale: query.scale,
+    queryStart: masks.queryStart,
+    mask: masks.mask,
+    maskDims: masks.maskDims,
+    bias: masks.bias,
+    biasDims: masks.biasDims,
     output: output.data,
     outputType: elementTypeCode(output.type),
-    outputStrides: Float64Array.from(output.strides),
+    outputStrides: nativeStrides(output),
+    logSumExp: problem.logSumExp,
     intermediates: intermediates?.version === 2 ? intermediatesFor(intermediates) : undefined,
     times: new Float64Array(6),
   }
 }
 
 function wholeCall(problem: Problem): NativeBlockCall {
-  const { batch, queryLength, keyLength, query, key, value, keyLengths, output } = problem
-  const { smoothKey, centerValue, logSumExp } = problem
+  const { query, key, value, output } = problem
+  const masks = nativeMasks(problem)
+  // One literal: objects put together from parts take several times as long, and this is most of a short call.
   return {
-    ...{ batch, queryLength, keyLength, keyLengths, smoothKey, centerValue, logSumExp },
-    ...nativeMasks(problem),
+    batch: problem.batch,
+    queryLength: problem.queryLength,
+    keyLength: problem.keyLength,
     query: query.data,
     queryType: elementTypeCode(query.type),
-    queryStrides: Float64Array.from(query.strides),
+    queryStrides: nativeStrides(query),
     queryScale: query.scale,
     key: key.data,
     keyType: elementTypeCode(key.type),
-    keyStrides: Float64Array.from(key.strides),
+    keyStrides: nativeStrides(key),
     keyScale: key.scale,
     value: value.data,
     valueType: elementTypeCode(value.type),
-    valueStrides: Float64Array.from(value.strides),
+    valueStrides: nativeStrides(value),
     valueScale: value.scale,
+    keyLengths: problem.keyLengths,
+    queryStart: masks.queryStart,
+    mask: masks.mask,
+    maskDims: masks.maskDims,
+    bias: masks.bias,
+    biasDims: masks.biasDims,
+    smoothKey: problem.smoothKey,
+    centerValue: problem.centerValue,
     output: output.data,
     outputType: elementTypeCode(output.type),
-    outputStrides: Float64Array.from(output.strides),
+    outputStrides: nativeStrides(output),
+    logSumExp: problem.logSumExp,
     intermediates: problem.intermediates?.version === 2 ? intermediatesFor(problem.intermediates) : undefined,
     times: new Float64Array(6),
   }
