@@ -201,7 +201,6 @@ struct PairProducts {
     p.value_place = value_place;
     p.number_bytes = 1;
     p.even_flip = 0x80;
-    p.key_plain = p.value_plain = true;
     p.scores = scores;
     p.values = values;
     return p;

@@ -109,8 +109,10 @@ struct BlockProducts {
   std::size_t (*value_place)(std::size_t dim, std::size_t key, std::size_t channel);
   std::size_t number_bytes; ///< 1, or 2 with the lower byte first
   std::uint8_t even_flip;   ///< what numbers at even bytes are xored with
-  /// Whether a block is nothing but these numbers, so that rows may be written one by one.
-  bool key_plain, value_plain;
+  /// What else a block holds, brought up to date for one row whose numbers have changed; null: nothing else.
+  using RowWritten = void (*)(const std::int8_t* before, const std::int8_t* after, std::size_t dim, std::size_t key,
+                              unsigned char* packed);
+  RowWritten key_written, value_written;
   void (*scores)(const ScoreTask&);
   /// Returns the row sum.
   std::uint64_t (*softmax)(const SoftmaxTask&);

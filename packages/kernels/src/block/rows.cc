@@ -107,14 +107,16 @@ void clear(ValueScales& scales) {
   scales.top = no_exponent;
 }
 
+std::int16_t folded(IntegerScale scale, std::int16_t top) {
+  return scale.mantissa ? std::int16_t(scale.mantissa >> std::min(top - scale.exponent, 15)) : std::int16_t(0);
+}
+
 void fold(ValueScales& scales) {
   scales.top = no_exponent;
   for (const std::int16_t exponent : scales.exponent)
     scales.top = std::max(scales.top, exponent);
   for (std::size_t i = 0; i < block_keys; ++i)
-    scales.folded[i] = scales.mantissa[i]
-                           ? std::int16_t(scales.mantissa[i] >> std::min(scales.top - scales.exponent[i], 15))
-                           : std::int16_t(0);
+    scales.folded[i] = folded({scales.mantissa[i], scales.exponent[i]}, scales.top);
 }
 
 } // namespace intattn

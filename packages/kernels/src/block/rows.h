@@ -70,6 +70,8 @@ float scale_of(IntegerScale scale);
 /// As if there were no rows.
 void clear(ValueScales& scales);
 
+/// G of one row of a block, Z being `top`.
+std::int16_t folded(IntegerScale scale, std::int16_t top);
 /// G and Z of a row that sees all of a block, from mantissas and exponents.
 void fold(ValueScales& scales);
 

@@ -14,7 +14,7 @@ BlockLayout::BlockLayout(const BlockProducts& products, Side side, std::size_t d
       stride_(round_up(dim, integer_padding)),
       bytes_(side == Side::key ? products.key_block(dim) : products.value_block(dim)),
       number_bytes_(products.number_bytes), even_flip_(products.even_flip),
-      plain_(side == Side::key ? products.key_plain : products.value_plain), places_(block_keys * dim) {
+      row_written_(side == Side::key ? products.key_written : products.value_written), places_(block_keys * dim) {
   const auto place = side == Side::key ? products.key_place : products.value_place;
   for (std::size_t key = 0; key < block_keys; ++key)
     for (std::size_t c = 0; c < dim; ++c)
@@ -32,9 +32,13 @@ void BlockLayout::read(const unsigned char* packed, std::size_t first, std::size
 
 void BlockLayout::write(const std::int8_t* rows, std::size_t stride, std::size_t first, std::size_t count,
                         unsigned char* packed, std::int8_t* work) const {
-  if (plain_ && count < block_keys / 4) {
+  if (count < block_keys / 4) {
     for (std::size_t i = 0; i < count; ++i, rows += stride) {
       const std::uint32_t* places = places_.data() + (first + i) * dim_;
+      if (row_written_) {
+        read(packed, first + i, 1, work, stride_);
+        row_written_(work, rows, dim_, first + i, packed);
+      }
       if (number_bytes_ == 1) {
         for (std::size_t c = 0; c < dim_; ++c)
           packed[places[c]] = static_cast<unsigned char>(rows[c]) ^ (places[c] % 2 == 0 ? even_flip_ : 0);

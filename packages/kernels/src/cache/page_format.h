@@ -35,7 +35,7 @@ private:
   const Pack pack_;
   const std::size_t dim_, stride_, bytes_, number_bytes_;
   const std::uint8_t even_flip_;
-  const bool plain_;
+  const BlockProducts::RowWritten row_written_;
   std::vector<std::uint32_t> places_; ///< [block_keys][dim]
 };
 

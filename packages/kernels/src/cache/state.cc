@@ -13,6 +13,16 @@ namespace {
 
 /// Rows that one task quantizes.
 constexpr std::size_t task_rows = 64;
+/// Rows that one thread writes sooner than others could be told of them.
+constexpr std::size_t few_rows = 32;
+
+/// Tasks of the executor, or here and now where all together have few rows.
+template <class F> void share(Executor& executor, std::size_t rows, std::size_t tasks, const F& f) {
+  if (rows > few_rows)
+    return executor.run(tasks, f);
+  for (std::size_t task = 0; task < tasks; ++task)
+    f(task, 0u);
+}
 
 } // namespace
 
@@ -73,7 +83,7 @@ Status KvCache::State::quantize(Staged& staged, std::size_t count, const TensorV
                                 Executor& executor) const {
   RunStatus status;
   const std::size_t parts = divide_up(count, task_rows), heads = options_.kv_heads;
-  executor.run(2 * heads * parts, [&](std::size_t task, unsigned) {
+  share(executor, heads * count, 2 * heads * parts, [&](std::size_t task, unsigned) {
     const FloatEnvironment environment;
     const Side side = Side(task % 2);
     const std::size_t head = task / 2 / parts, first = task / 2 % parts * task_rows;
@@ -130,14 +140,18 @@ void KvCache::State::write(const Staged& staged, std::size_t count, std::size_t 
   ValueScales& scales = page.scales[within];
   if (first == begin)
     clear(scales);
+  std::int16_t top = scales.top;
   for (std::size_t i = 0; i < end - first; ++i) {
     page.key_scale[within * block_keys + first - begin + i] = staged.key_scale[at + i];
     const IntegerScale scale = integer_scale(staged.value_scale[at + i]);
     const std::size_t position = format_->position_of[first - begin + i];
     scales.mantissa[position] = scale.mantissa;
     scales.exponent[position] = scale.exponent;
+    scales.folded[position] = folded(scale, scales.top);
+    top = std::max(top, scale.exponent);
   }
-  fold(scales);
+  if (top != scales.top)
+    fold(scales);
 }
 
 StatusMessage KvCache::State::append(std::size_t count, const TensorView& key, const TensorView& value,
@@ -153,7 +167,7 @@ StatusMessage KvCache::State::append(std::size_t count, const TensorView& key, c
   if (!own(length_, length_ + count))
     return ended(Status::out_of_memory);
   const std::size_t first = length_ / block_keys, blocks = divide_up(length_ + count, block_keys) - first;
-  executor.run(options_.kv_heads * blocks, [&](std::size_t task, unsigned) {
+  share(executor, rows, options_.kv_heads * blocks, [&](std::size_t task, unsigned) {
     alignas(64) std::int8_t work[block_keys * 1024];
     write(staged, count, task / blocks, first + task % blocks, work);
   });

@@ -68,6 +68,13 @@ template <int planes> struct DotProducts {
     return panel * block_keys + (key / 4 * tile_columns + channel - panel) * 4 + key % 4;
   }
 
+  static void value_written(const std::int8_t* before, const std::int8_t* after, std::size_t dim, std::size_t,
+                            unsigned char* packed) {
+    auto* start = reinterpret_cast<std::int32_t*>(packed + round_up(dim, tile_columns) * block_keys);
+    for (std::size_t c = 0; c < dim; ++c)
+      start[c] += std::int32_t(offset) * (after[c] - before[c]);
+  }
+
   static void scores(const ScoreTask& task) {
     const std::size_t depth = round_up(task.dim, tile_depth);
     const auto* query = static_cast<const std::int8_t*>(task.query);
@@ -132,8 +139,7 @@ template <int planes> struct DotProducts {
     p.key_place = key_place;
     p.value_place = value_place;
     p.number_bytes = 1;
-    p.key_plain = true;
-    p.value_plain = false;
+    p.value_written = value_written;
     p.scores = scores;
     p.softmax = planes == 1 ? byte_softmax<128> : neon_block_softmax<SplitPlane>;
     p.values = values;

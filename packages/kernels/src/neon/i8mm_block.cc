@@ -171,7 +171,6 @@ template <int planes> struct MatrixProducts {
     p.key_place = key_place;
     p.value_place = value_place;
     p.number_bytes = 1;
-    p.key_plain = p.value_plain = true;
     p.scores = scores;
     p.softmax = planes == 1 ? byte_softmax<0> : neon_block_softmax<SplitPlane>;
     p.values = values;

@@ -100,7 +100,6 @@ constexpr BlockProducts make_products() {
   p.key_place = place;
   p.value_place = place;
   p.number_bytes = 1;
-  p.key_plain = p.value_plain = true;
   p.scores = scores;
   p.softmax = block_softmax<ScalarWords, WordPlane>;
   p.values = values;

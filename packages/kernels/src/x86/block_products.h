@@ -20,6 +20,7 @@ template <class V> struct WordProducts {
   static constexpr std::size_t depth = 2;
   static constexpr std::size_t element = 2;
   static constexpr std::size_t key_extra = 0;
+  static constexpr BlockProducts::RowWritten key_written = nullptr;
 
   static void pack_query(const void* rows, unsigned bits, std::size_t stride, std::size_t count, std::size_t dim,
                          void* packed) {
@@ -105,6 +106,14 @@ template <class V, class Dot> struct ByteProducts {
   static constexpr std::size_t element = 1;
   /// Behind the keys of a block: -128 times the sum of each.
   static constexpr std::size_t key_extra = block_keys * sizeof(std::int32_t);
+  static void key_written(const std::int8_t*, const std::int8_t* row, std::size_t dim, std::size_t key,
+                          unsigned char* packed) {
+    std::int32_t sum = 0;
+    for (std::size_t c = 0; c < dim; ++c)
+      sum += row[c];
+    sum *= -128;
+    __builtin_memcpy(packed + block_keys * round_up(dim, depth) + 4 * key, &sum, 4);
+  }
 
   static void pack_query(const void* rows, unsigned, std::size_t stride, std::size_t count, std::size_t dim,
                          void* packed) {
@@ -349,8 +358,7 @@ template <class V, class P> struct Products {
     p.key_place = key_place;
     p.value_place = value_place;
     p.number_bytes = P::element;
-    p.key_plain = P::key_extra == 0;
-    p.value_plain = true;
+    p.key_written = P::key_written;
     p.scores = scores;
     p.softmax = block_softmax<typename V::Softmax, typename P::Plane>;
     p.values = values;
