@@ -147,7 +147,8 @@ void KvCache::State::write(const Staged& staged, std::size_t count, std::size_t 
     const std::size_t position = format_->position_of[first - begin + i];
     scales.mantissa[position] = scale.mantissa;
     scales.exponent[position] = scale.exponent;
-    scales.folded[position] = folded(scale, scales.top);
+    if (scale.exponent <= scales.top)
+      scales.folded[position] = folded(scale, scales.top);
     top = std::max(top, scale.exponent);
   }
   if (top != scales.top)
